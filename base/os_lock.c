@@ -33,6 +33,19 @@ lock_try(struct lock *lock)
     return failed == 0;
 }
 
+bool
+lock_try_in_turn(struct lock *lock)
+{
+    int failed = pthread_mutex_trylock(&lock->next);
+    ASSERT(failed == 0 || failed == EBUSY);
+    if (failed != 0)
+        return false;
+    const bool acquired = lock_try(lock);
+    failed = pthread_mutex_unlock(&lock->next);
+    ASSERT(failed == 0);
+    return acquired;
+}
+
 void
 lock_acquire_in_turn(struct lock *lock)
 {

@@ -23,7 +23,8 @@ void lock_acquire(struct lock *lock);
 // As lock_acquire, but never before whoever waits already. For who holds it long and comes again at once: a mutex goes to who
 // runs, and a thread that is woken for it finds it taken again, for minutes.
 void lock_acquire_in_turn(struct lock *lock);
-bool lock_try(struct lock *lock); // true: acquired; false: somebody holds it
+bool lock_try(struct lock *lock);         // true: acquired; false: somebody holds it
+bool lock_try_in_turn(struct lock *lock); // or waits for it
 void lock_release(struct lock *lock);
 
 #endif

@@ -57,3 +57,9 @@ os_process(struct os_process *out)
     out->open_files = files > 0 ? files - 1 : 0; // without the one that looks
     out->threads = entries_of("/proc/self/task");
 }
+
+uint32_t
+os_process_id(void)
+{
+    return (uint32_t)getpid();
+}

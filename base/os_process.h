@@ -14,4 +14,7 @@ struct os_process {
 
 void os_process(struct os_process *out);
 
+// Another one after a fork: threads and locks that were there before are not this process's.
+uint32_t os_process_id(void);
+
 #endif

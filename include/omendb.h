@@ -2,6 +2,8 @@
  *
  * Threads:  every call may be made from any thread at any time, except omen_close, which must be the last
  *           call on its handle. Searches never wait for writers. Writers of one index take turns.
+ * Forks:    a child may search and read what was open before the fork, as it was then; what writes, waits or counts is
+ *           OMEN_E_INVALID there, and omen_close does nothing.
  * Errors:   0 or a negative omen_status. omen_error_message() describes the calling thread's last failure.
  *           A call that fails has changed nothing, unless its comment says otherwise.
  * Memory:   vectors, ids and payloads that go in are borrowed for the call. What comes out goes to buffers
@@ -188,6 +190,18 @@ OMEN_API const void *omen_points_vector(omen_points_t points, size_t i);   /* th
 OMEN_API const void *omen_points_payload(omen_points_t points, size_t i, size_t *bytes); /* msgpack, or NULL */
 OMEN_API void        omen_points_free(omen_points_t points);              /* accepts NULL */
 
+/* ---- filters ----
+ * Text:    age >= 30 and age < 40 and city in ["Oslo", 'Bergen'] and not deleted
+ *          == (or =) != < <= > >=; in and not in a list; name prefix 'Os'; exists(name); a field alone means field == true. and binds
+ *          stronger than or, not stronger than both; parentheses. Dots in a name reach into maps; a name of other characters than letters,
+ *          digits, _ and - goes in backquotes. Values: numbers, true, false, null, strings in ' or ".
+ * Map:     {"age": {"gte": 30, "lt": 40}, "city": ["Oslo", "Bergen"], "or": [{"a": 1}, {"not": {"b": 2}}]}, as msgpack: eq ne in nin gt
+ *          gte lt lte exists prefix. A bare value means eq, a list means in, several keys mean and.
+ * Meaning: true when any value of the field compares so: an array matches where one of its elements does. Between kinds it is false; integers
+ *          and floats are one kind. != and not in are true where the field is missing; null is the same as missing. A string that is
+ *          written like a time (RFC 3339) or a UUID compares as one.
+ */
+
 /* ---- searching ---- */
 /* Who does it. CUDA: a GPU, or OMEN_E_UNSUPPORTED and why not. */
 typedef enum { OMEN_BACKEND_AUTO = 0, OMEN_BACKEND_CPU = 1, OMEN_BACKEND_CUDA = 2 } omen_backend;
@@ -211,8 +225,8 @@ typedef struct omen_query_options {
     uint32_t           ef;            /* 0: the index's default; at most 10000 */
     double             target_recall; /* 0: unused; wins over ef */
     int                exact;         /* scan everything, recall 1 */
-    const char        *filter;        /* string form, NUL-terminated; NULL: none */
-    const void        *filter_map;    /* or the dict form, as msgpack */
+    const char        *filter;        /* as text (above), NUL-terminated; NULL: none */
+    const void        *filter_map;    /* or as a map, in msgpack */
     size_t             filter_map_bytes;
     uint32_t           oversample;    /* candidates reranked exactly; 0: chosen from k */
     uint64_t           deadline_us;   /* 0: none; counted from the start of the call */
@@ -223,9 +237,13 @@ typedef struct omen_query_options {
     omen_backend       backend;       /* CUDA, in omen_query_batch and omen_knn_exact alone: a GPU searches a copy of the
                                        * index, which stays there for the next batch; it takes k and ef up to 512, no
                                        * oversample and no deadline */
+    /* What takes long on a CPU (omen_query_batch, omen_knn_exact, omen_measure_recall) asks it now and then, in the thread
+     * that called; non-zero ends the call with OMEN_E_CANCELLED. */
+    int              (*stop)(void *context);
+    void              *context;
 } omen_query_options;
 #define OMEN_QUERY_OPTIONS_INIT \
-    { sizeof(omen_query_options), 10, 0, 0.0, 0, NULL, NULL, 0, 0, 0, 0, OMEN_F32, 0, NULL, OMEN_BACKEND_AUTO }
+    { sizeof(omen_query_options), 10, 0, 0.0, 0, NULL, NULL, 0, 0, 0, 0, OMEN_F32, 0, NULL, OMEN_BACKEND_AUTO, NULL, NULL }
 
 /* Writes at most k ids and distances, nearest first, equal distances by older row; *found says how many.
  * options may be NULL. */
@@ -300,7 +318,8 @@ typedef struct omen_build_options {
      * it fails, or has so little memory that the CPU is expected to be faster, the CPU. CUDA: a GPU for any number of rows, or OMEN_E_UNSUPPORTED and what is missing. */
     omen_backend backend;
     /* Called now and then with rows linked and rows in all; non-zero stops the wait (OMEN_E_CANCELLED; linking
-     * itself goes on). */
+     * itself goes on). It may search, read and write; what waits for the build (flush, build, compact, copy, verify)
+     * is OMEN_E_INVALID within. */
     int (*progress)(void *context, uint64_t linked, uint64_t total);
     void        *context;
     uint64_t     max_memory;  /* bytes that links made at once may take beside the index; 0: half of what the index's own

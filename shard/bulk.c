@@ -461,7 +461,7 @@ build_unasked(struct shard *shard)
     return unasked.made.built;
 }
 
-// Does not wait for whoever builds or compacts: there are rows to be linked meanwhile.
+// Does not wait for whoever builds or compacts, or is about to: there are rows to be linked meanwhile.
 bool
 shard_spare(void *context)
 {
@@ -469,7 +469,7 @@ shard_spare(void *context)
     if (compact_spare(context))
         return true;
     if (atomic_load_explicit(&shard->bulk_due, memory_order_relaxed) == 0 ||
-        !lock_try(&shard->builds))
+        !lock_try_in_turn(&shard->builds))
         return false;
     const bool built = atomic_exchange_explicit(&shard->bulk_due, 0, memory_order_acquire) != 0 &&
                        build_unasked(shard);

@@ -96,8 +96,8 @@ compact_spare(void *context)
         atomic_exchange_explicit(&shard->compaction_due, 0, memory_order_acquire) == 0)
         return false;
     struct omen_error error;
-    lock_acquire(&shard->builds);
-    lock_acquire(&shard->upkeep);
+    lock_acquire_in_turn(&shard->builds); // it comes again at once, where much is upserted
+    lock_acquire_in_turn(&shard->upkeep);
     lock_acquire(&shard->writers);
     if (is_due(shard, DUE_SHARE))
         (void)!compact(shard, &error);

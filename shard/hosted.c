@@ -137,6 +137,7 @@ settle(struct hosted *hosted, const struct hosted_options *options, struct omen_
         return status;
     lock_acquire(&shard->writers);
     outside->mark = shard->mark;
+    outside->mark.let_go = 0;
     // What the file's own log did is not in the sums that the checkpoint had.
     if (!outside->sums_known || shard->journal->manifest.seq != shard->applied_seq) {
         status = outside_compute_sums(shard, outside->sums);
@@ -148,7 +149,9 @@ settle(struct hosted *hosted, const struct hosted_options *options, struct omen_
     if (status != OMEN_OK)
         return error_set_plain(error, status);
     const struct hosted_mark mark = mark_of(options);
-    return shard->mark.hosted == 0 ? hosted_narrow(hosted, &mark, error) : OMEN_OK;
+    if (shard->mark.hosted == 0)
+        return hosted_narrow(hosted, &mark, error);
+    return shard->mark.let_go != 0 ? hosted_checkpoint(hosted, error) : OMEN_OK;
 }
 
 omen_status

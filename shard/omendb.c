@@ -37,6 +37,52 @@ refuse_null(const char *what)
     return error_set(&last_error, OMEN_E_INVALID, "%s is NULL", what);
 }
 
+// For calls that may wait for another thread: in a process that was forked there is none.
+static omen_status
+check_own(omen_index_t index)
+{
+    if (index == NULL)
+        return refuse_null("index");
+    return !shard_inherited(shard_of(index))
+               ? OMEN_OK
+               : error_set(
+                     &last_error, OMEN_E_INVALID,
+                     "opened before a fork: the child may search it, and must open for itself "
+                     "what it writes");
+}
+
+// A build whose progress function this thread is in; in it there may be another's.
+struct watched {
+    int (*progress)(void *context, uint64_t linked, uint64_t total);
+    void *context;
+    omen_index_t index;
+    const struct watched *outer;
+};
+
+static _Thread_local const struct watched *watching;
+
+static int
+tell_progress(void *context, uint64_t linked, uint64_t total)
+{
+    struct watched *watched = context;
+    watched->outer = watching;
+    watching = watched;
+    const int stop = watched->progress(watched->context, linked, total);
+    watching = watched->outer;
+    return stop;
+}
+
+// For calls that wait for a build to end, which would wait for this call.
+static omen_status
+check_outside_build(omen_index_t index)
+{
+    for (const struct watched *at = watching; at != NULL; at = at->outer)
+        if (at->index == index)
+            return error_set(&last_error, OMEN_E_INVALID,
+                             "called by the progress function of a build, which it would wait for");
+    return check_own(index);
+}
+
 // Takes `given`, whose struct_size says how much of it there is, over the defaults in `full`.
 static omen_status
 fit_struct(void *full, size_t full_bytes, const void *given, const char *name)
@@ -161,13 +207,15 @@ omen_options_of(omen_index_t index, omen_options *out)
 void
 omen_close(omen_index_t index)
 {
-    shard_close(shard_of(index));
+    if (index != NULL && !shard_inherited(shard_of(index))) // else it is the parent's to close
+        shard_close(shard_of(index));
 }
 
 omen_status
 omen_flush(omen_index_t index)
 {
-    return index == NULL ? refuse_null("index") : shard_flush(shard_of(index), &last_error);
+    const omen_status status = check_outside_build(index);
+    return status == OMEN_OK ? shard_flush(shard_of(index), &last_error) : status;
 }
 
 // ---- writing ----
@@ -178,12 +226,13 @@ typedef omen_status write_call(struct shard *shard, const omen_batch *batch,
 static omen_status
 write_batch(omen_index_t index, const omen_batch *batch, write_call *call)
 {
-    if (index == NULL)
-        return refuse_null("index");
+    omen_status status = check_own(index);
+    if (status != OMEN_OK)
+        return status;
     if (batch == NULL)
         return refuse_null("batch");
     omen_batch full = OMEN_BATCH_INIT;
-    const omen_status status = fit_struct(&full, sizeof full, batch, "omen_batch");
+    status = fit_struct(&full, sizeof full, batch, "omen_batch");
     return status == OMEN_OK ? call(shard_of(index), &full, &last_error) : status;
 }
 
@@ -209,8 +258,9 @@ omen_status
 omen_delete(omen_index_t index, const uint64_t *ids, size_t count, size_t *deleted)
 {
     size_t ignored;
-    if (index == NULL)
-        return refuse_null("index");
+    const omen_status own = check_own(index);
+    if (own != OMEN_OK)
+        return own;
     if (ids == NULL && count > 0)
         return refuse_null("ids");
     return shard_delete(shard_of(index), ids, count, deleted != NULL ? deleted : &ignored,
@@ -221,8 +271,9 @@ omen_status
 omen_delete_text(omen_index_t index, const char *const *ids, size_t count, size_t *deleted)
 {
     size_t ignored;
-    if (index == NULL)
-        return refuse_null("index");
+    const omen_status own = check_own(index);
+    if (own != OMEN_OK)
+        return own;
     if (ids == NULL && count > 0)
         return refuse_null("ids");
     return shard_delete_text(shard_of(index), ids, count, deleted != NULL ? deleted : &ignored,
@@ -233,8 +284,9 @@ omen_status
 omen_delete_where(omen_index_t index, const char *filter, size_t *deleted)
 {
     size_t ignored;
-    if (index == NULL)
-        return refuse_null("index");
+    const omen_status own = check_own(index);
+    if (own != OMEN_OK)
+        return own;
     if (filter == NULL)
         return refuse_null("filter");
     return shard_delete_where(shard_of(index), filter, deleted != NULL ? deleted : &ignored,
@@ -480,8 +532,9 @@ omen_count(omen_index_t index, const char *filter, uint64_t *count)
 omen_status
 omen_field_index(omen_index_t index, const char *name, omen_field_type type)
 {
-    if (index == NULL)
-        return refuse_null("index");
+    const omen_status own = check_own(index);
+    if (own != OMEN_OK)
+        return own;
     if (name == NULL)
         return refuse_null("name");
     return shard_field_index(shard_of(index), name, (int)type, &last_error);
@@ -490,8 +543,9 @@ omen_field_index(omen_index_t index, const char *name, omen_field_type type)
 omen_status
 omen_field_drop(omen_index_t index, const char *name)
 {
-    if (index == NULL)
-        return refuse_null("index");
+    const omen_status own = check_own(index);
+    if (own != OMEN_OK)
+        return own;
     if (name == NULL)
         return refuse_null("name");
     return shard_field_drop(shard_of(index), name, &last_error);
@@ -529,8 +583,9 @@ omen_build(omen_index_t index, const omen_build_options *options)
 {
     omen_build_options full = OMEN_BUILD_OPTIONS_INIT;
     omen_status status = OMEN_OK;
-    if (index == NULL)
-        return refuse_null("index");
+    const omen_status own = check_outside_build(index);
+    if (own != OMEN_OK)
+        return own;
     if (options != NULL)
         status = fit_struct(&full, sizeof full, options, "omen_build_options");
     omen_build_report *const report = full.report;
@@ -540,6 +595,11 @@ omen_build(omen_index_t index, const omen_build_options *options)
     if (status != OMEN_OK)
         return status;
     full.report = &filled;
+    struct watched watched = {full.progress, full.context, index, NULL};
+    if (full.progress != NULL) {
+        full.progress = tell_progress;
+        full.context = &watched;
+    }
     status = shard_build(shard_of(index), &full, &last_error);
     if (report != NULL)
         give_struct(report, &filled, sizeof filled);
@@ -549,14 +609,16 @@ omen_build(omen_index_t index, const omen_build_options *options)
 omen_status
 omen_compact(omen_index_t index)
 {
-    return index == NULL ? refuse_null("index") : shard_compact(shard_of(index), &last_error);
+    const omen_status status = check_outside_build(index);
+    return status == OMEN_OK ? shard_compact(shard_of(index), &last_error) : status;
 }
 
 omen_status
 omen_copy(omen_index_t index, const char *path)
 {
-    if (index == NULL)
-        return refuse_null("index");
+    const omen_status own = check_outside_build(index);
+    if (own != OMEN_OK)
+        return own;
     if (path == NULL)
         return refuse_null("path");
     return shard_copy(shard_of(index), path, &last_error);
@@ -565,7 +627,8 @@ omen_copy(omen_index_t index, const char *path)
 omen_status
 omen_verify(omen_index_t index)
 {
-    return index == NULL ? refuse_null("index") : shard_verify(shard_of(index), &last_error);
+    const omen_status status = check_outside_build(index);
+    return status == OMEN_OK ? shard_verify(shard_of(index), &last_error) : status;
 }
 
 omen_status
@@ -577,8 +640,9 @@ omen_set_ef(omen_index_t index, uint32_t ef)
 omen_status
 omen_stats(omen_index_t index, omen_statistics *out)
 {
-    if (index == NULL)
-        return refuse_null("index");
+    const omen_status own = check_own(index);
+    if (own != OMEN_OK)
+        return own;
     if (out == NULL)
         return refuse_null("out");
     const omen_status status = check_out_struct(out, "omen_statistics");

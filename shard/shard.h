@@ -18,6 +18,9 @@ struct shard; // opaque
 OMEN_MUST_CHECK omen_status shard_open(const omen_options *options, struct shard **out,
                                        struct omen_error *error);
 void shard_close(struct shard *shard); // accepts NULL
+// Whether it was opened before a fork: then its workers are not here, and what they held at that moment is held for good. So only
+// what waits for nobody works: searches and reads.
+bool shard_inherited(const struct shard *shard);
 
 // ---- writing (shard_write.c, shard_erase.c) ----
 OMEN_MUST_CHECK omen_status shard_add(struct shard *shard, const omen_batch *batch,

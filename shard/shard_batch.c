@@ -5,6 +5,7 @@
 // Threads take a few queries at a time and are in the gate for those alone, so a long batch keeps nothing from being freed that writers
 // gave up. A query that fails ends the batch; of several the first is told, so that the message does not depend on luck.
 #include "base/limits.h"
+#include "base/os_clock.h"
 #include "base/os_cpu.h"
 #include "base/pool.h"
 #include "shard/shard_int.h"
@@ -22,6 +23,7 @@ struct batch_search {
     uint32_t threads;
     _Atomic size_t next;     // the first query that nobody has taken
     _Atomic uint32_t failed; // 1: somebody failed, the rest may stop
+    bool stopped;            // by who called; that thread's
     struct lock lock;        // of what follows
     struct search sum;
     size_t first_failure; // the first query that failed
@@ -113,9 +115,14 @@ batch_piece(void *context)
 static void
 batch_thread(void *context, uint32_t index, uint32_t worker)
 {
+    struct batch_search *batch = context;
+    uint64_t asked_ns = os_clock_ns();
     (void)index;
-    (void)worker;
-    while (batch_piece(context)) {
+    while (batch_piece(batch)) {
+        if (worker != 0 || !search_stopped(batch->search->options, &asked_ns))
+            continue;
+        batch->stopped = true;
+        atomic_store_explicit(&batch->failed, 1, memory_order_relaxed);
     }
 }
 
@@ -181,6 +188,8 @@ shard_query_batch(struct shard *shard, const struct queries *queries,
                              error->text);
         return error->status;
     }
+    if (batch.stopped)
+        return search_cancelled(error);
     search_report(&batch.sum, options->report);
     return OMEN_OK;
 }

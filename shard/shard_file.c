@@ -36,6 +36,23 @@ copy_file(struct shard *shard, const char *path, struct omen_error *error)
     return status;
 }
 
+// What was copied from a host's is an index of its own.
+static omen_status
+let_go(const char *path, struct omen_error *error)
+{
+    omen_options options = OMEN_OPTIONS_INIT;
+    struct shard *copy;
+    options.path = path;
+    options.threads = 1;
+    omen_status status = shard_open(&options, &copy, error);
+    if (status != OMEN_OK)
+        return status;
+    copy->mark.let_go = 1;
+    status = checkpoint(copy, error);
+    shard_close(copy);
+    return status;
+}
+
 omen_status
 shard_copy(struct shard *shard, const char *path, struct omen_error *error)
 {
@@ -46,6 +63,8 @@ shard_copy(struct shard *shard, const char *path, struct omen_error *error)
         status = checkpoint(shard, error); // so that the copy opens without a log
     if (status == OMEN_OK)
         status = copy_file(shard, path, error);
+    if (status == OMEN_OK && shard->mark.hosted != 0)
+        status = let_go(path, error);
     return status == OMEN_OK ? OMEN_OK : error_about(error, status, path);
 }
 

@@ -54,10 +54,11 @@ struct tuning {
 };
 
 // What a file says of the host that applies its log (shard/outside.h). Fixed layout, little-endian; grows at its end. An embedded
-// index keeps it as it is, so that who finds another seq than this knows that somebody else has written.
+// index keeps it as it is, so that who finds another seq than this knows that somebody else has written; and writes nothing to a
+// file that a host may open again, which would be lost to it.
 struct hosted_mark {
     uint32_t hosted; // 0: nobody has, ever
-    uint32_t reserved;
+    uint32_t let_go; // 1: of a file that was copied, so no host misses it
     uint64_t seq;
     uint64_t first, last; // hashes of ids that it answers for
 };
@@ -80,6 +81,7 @@ struct outside;      // shard/outside.h
 struct shard {
     omen_options options; // path is NULL; ef_search is `ef` below
     size_t row_bytes;
+    uint32_t process; // that opened it
     struct epoch gate;
     _Atomic(struct generation *) generation; // what searches see
     // What writers change, under `writers`: the same, but while a follower catches up.
@@ -323,6 +325,9 @@ OMEN_MUST_CHECK omen_status search_run(struct visit *visit, struct search *searc
                                        const struct search_query *query, uint32_t *found,
                                        struct omen_error *error);
 void search_report(const struct search *search, omen_query_report *report); // report may be NULL
+// Asks options->stop, at most ten times a second; *asked_ns is when it was asked last.
+bool search_stopped(const omen_query_options *options, uint64_t *asked_ns);
+OMEN_MUST_CHECK omen_status search_cancelled(struct omen_error *error);
 // Of two hits with one id the older leaves; room for places is there. Returns how many stay.
 uint32_t search_drop_older(struct visit *visit, uint32_t found);
 // The first `found` hits to the answer's k places.

@@ -10,6 +10,7 @@
 #include "base/assert.h"
 #include "base/limits.h"
 #include "base/os_clock.h"
+#include "base/os_process.h"
 #include "shard/checkpoint.h"
 #include "shard/heads.h"
 #include "shard/keeper.h"
@@ -42,6 +43,7 @@ shard_open_outside(const omen_options *options, struct outside *outside, struct 
         return error_set_plain(error, OMEN_E_NO_MEMORY);
     shard->options = *options;
     shard->outside = outside;
+    shard->process = os_process_id();
     epoch_init(&shard->gate);
     lock_init(&shard->builds);
     lock_init(&shard->upkeep);
@@ -76,6 +78,12 @@ shard_open_outside(const omen_options *options, struct outside *outside, struct 
     shard->open_seconds = (double)(os_clock_ns() - begun_ns) * 1e-9;
     *out = shard;
     return OMEN_OK;
+}
+
+bool
+shard_inherited(const struct shard *shard)
+{
+    return shard->process != os_process_id();
 }
 
 void
@@ -279,7 +287,9 @@ shard_options_to_keep(const omen_options *options)
 static omen_status
 blame(const omen_options *options, omen_status status, struct omen_error *error)
 {
-    return status == OMEN_OK ? OMEN_OK : error_about(error, status, options->path);
+    return status == OMEN_OK || options->path[0] == '\0'
+               ? status
+               : error_about(error, status, options->path);
 }
 
 static omen_status

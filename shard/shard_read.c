@@ -20,6 +20,8 @@
 #include "shard/shard_int.h"
 #include "shard/vector_input.h"
 
+#define STOP_NS UINT64_C(100000000) // between two questions whether to stop
+
 static omen_status check_query(const struct shard *shard, const omen_query_options *options,
                                struct omen_error *error);
 
@@ -264,6 +266,22 @@ search_answer_fill(const struct visit *visit, uint32_t found, uint32_t k,
         if (answer->distances != NULL)
             answer->distances[i] = INFINITY;
     }
+}
+
+bool
+search_stopped(const omen_query_options *options, uint64_t *asked_ns)
+{
+    const uint64_t now_ns = options->stop != NULL ? os_clock_ns() : 0;
+    if (options->stop == NULL || now_ns - *asked_ns < STOP_NS)
+        return false;
+    *asked_ns = now_ns;
+    return options->stop(options->context) != 0;
+}
+
+omen_status
+search_cancelled(struct omen_error *error)
+{
+    return error_set(error, OMEN_E_CANCELLED, "stopped by who called");
 }
 
 // In the gate.

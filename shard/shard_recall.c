@@ -246,8 +246,11 @@ sample_all(struct shard *shard, uint32_t samples, struct sampling *sampling,
 {
     omen_status status = OMEN_OK;
     uint32_t last = HNSW_NONE;
+    uint64_t asked_ns = os_clock_ns();
     for (uint32_t i = 0; i < samples && status == OMEN_OK; i++) {
         struct visit visit;
+        if (search_stopped(sampling->search.options, &asked_ns))
+            return search_cancelled(error);
         status = visit_begin(shard, &visit, error);
         if (status != OMEN_OK)
             return status;

@@ -283,6 +283,11 @@ class TestFile(Case):
         again = omenctl("file", "convert", self.source, self.path, "--append", "--skip", 300, "-o", "json")
         self.assertEqual((again.code, again.json["reasons"][0]["status"]), (PARTIAL, "EXISTS"))
 
+    def test_what_added_no_row_does_not_say_how_to_go_on(self) -> None:
+        ids = self.folder / "ids.txt"
+        ids.write_text("1\n2\n")
+        self.check_refused(self.convert("--ids", ids), USAGE, "the ids end before the vectors\nno row was added")
+
     def test_a_whole_index_verifies_and_a_damaged_one_ends_with_10(self) -> None:
         self.convert()
         report = self.check_fine(omenctl("file", "verify", self.path, "-o", "json")).json

@@ -186,6 +186,8 @@ show_linking(void *context, uint64_t linked, uint64_t total)
 static enum exit_code
 give_up(const struct job *job, const char *why, enum exit_code code)
 {
+    if (job->convert.added == 0 && job->convert.first_row == job->range.skip)
+        return call_fail(job->call, code, "%s\nno row was added", why);
     return call_fail(job->call, code,
                      "%s\nrows before row %" PRIu64
                      " are in the index; to go on: --append --skip %" PRIu64,

@@ -4,12 +4,14 @@
 #include "tools/omenctl/records.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <string.h>
 
 #include "base/alloc.h"
 #include "base/limits.h"
+#include "tools/omenctl/source.h"
 
-enum read { READ_ROW, READ_END, READ_TOO_LONG, READ_NO_MEMORY, READ_FAILED };
+enum read { READ_ROW, READ_END, READ_TOO_LONG, READ_OPEN_QUOTE, READ_NO_MEMORY, READ_FAILED };
 
 static enum read
 add(struct records *records, int byte)
@@ -83,7 +85,7 @@ read_cell(struct records *records, int byte, int *last)
     }
     *last = byte;
     if (did == READ_ROW && quoted && byte == EOF)
-        return READ_TOO_LONG; // the quote is not closed
+        return READ_OPEN_QUOTE;
     return did == READ_ROW ? end_cell(records) : did;
 }
 
@@ -123,11 +125,14 @@ point_at_cells(struct buffer *line, const size_t *ends, uint32_t count, struct r
 static enum read
 read_row(struct records *records)
 {
-    return records->format == ROWS_CSV ? read_cells(records) : read_line(records);
+    const enum read did = records->format == ROWS_CSV ? read_cells(records) : read_line(records);
+    if (did == READ_ROW)
+        records->next++;
+    return did;
 }
 
 static omen_status
-read_status(enum read did, struct omen_error *error)
+read_status(const struct records *records, enum read did, struct omen_error *error)
 {
     switch (did) {
     case READ_ROW:
@@ -135,9 +140,17 @@ read_status(enum read did, struct omen_error *error)
     case READ_END:
         return error_set(error, OMEN_E_NOT_FOUND, "the file became shorter");
     case READ_TOO_LONG:
+        return records->format == ROWS_CSV
+                   ? error_set(error, OMEN_E_INVALID,
+                               "row %" PRIu64 " has more than %zu bytes or %u columns: is a quote "
+                               "not closed?",
+                               records->next, RECORD_BYTES_MAX, RECORD_COLUMNS_MAX)
+                   : error_set(error, OMEN_E_INVALID, "row %" PRIu64 " has more than %zu bytes",
+                               records->next, RECORD_BYTES_MAX);
+    case READ_OPEN_QUOTE:
         return error_set(error, OMEN_E_INVALID,
-                         "a row has more than %zu bytes or %u columns: is a quote not closed?",
-                         RECORD_BYTES_MAX, RECORD_COLUMNS_MAX);
+                         "row %" PRIu64 ": a quote is not closed before the file ends",
+                         records->next);
     case READ_FAILED:
         return error_set(error, OMEN_E_IO, "reading: %s", strerror(errno));
     default:
@@ -177,7 +190,7 @@ check(const struct records *records, const struct record *record, struct omen_er
 omen_status
 records_next(struct records *records, struct record *out, struct omen_error *error)
 {
-    omen_status status = read_status(read_row(records), error);
+    omen_status status = read_status(records, read_row(records), error);
     if (status == OMEN_OK)
         status = parse(records, out, error);
     return status == OMEN_OK ? check(records, out, error) : status;
@@ -186,7 +199,7 @@ records_next(struct records *records, struct record *out, struct omen_error *err
 omen_status
 records_pass(struct records *records, struct omen_error *error)
 {
-    return read_status(read_row(records), error);
+    return read_status(records, read_row(records), error);
 }
 
 // ---- opening ----
@@ -202,7 +215,7 @@ read_head(struct records *records, struct omen_error *error)
     const enum read did = read_cells(records);
     if (did == READ_END)
         return error_set(error, OMEN_E_INVALID, "csv: the file has no first line with columns");
-    const omen_status status = read_status(did, error);
+    const omen_status status = read_status(records, did, error);
     if (status != OMEN_OK)
         return status;
     records->head = records->line; // the names stay
@@ -234,7 +247,7 @@ look_through(struct records *records, struct omen_error *error)
         }
     }
     if (did != READ_END)
-        return read_status(did, error);
+        return read_status(records, did, error);
     if (records->dimension == 0 || records->dimension > VECTOR_DIM_MAX)
         return error_set(error, OMEN_E_DIMENSION, "%s: no row is a point of 1 to %u components%s%s",
                          rows_format_names[records->format], VECTOR_DIM_MAX,
@@ -252,12 +265,16 @@ records_open(const char *path, enum rows_format format, struct records *out,
     if (out->file == NULL)
         status = error_set(error, errno == ENOENT ? OMEN_E_NOT_FOUND : OMEN_E_INVALID, "%s: %s",
                            path, strerror(errno));
-    if (status == OMEN_OK && format == ROWS_CSV)
-        status = read_head(out, error);
-    if (status == OMEN_OK)
-        status = look_through(out, error);
-    if (status == OMEN_OK)
-        status = records_rewind(out, error);
+    if (status == OMEN_OK) {
+        source_skip_mark(out->file);
+        status = format == ROWS_CSV ? read_head(out, error) : OMEN_OK;
+        if (status == OMEN_OK)
+            status = look_through(out, error);
+        if (status == OMEN_OK)
+            status = records_rewind(out, error);
+        if (status != OMEN_OK)
+            status = error_about(error, status, path);
+    }
     if (status != OMEN_OK)
         records_close(out);
     return status;
@@ -283,5 +300,9 @@ records_rewind(struct records *records, struct omen_error *error)
     clearerr(records->file);
     if (fseeko(records->file, 0, SEEK_SET) != 0)
         return error_set(error, OMEN_E_INVALID, "it cannot be read twice: %s", strerror(errno));
-    return records->format == ROWS_CSV ? records_pass(records, error) : OMEN_OK;
+    source_skip_mark(records->file);
+    const omen_status status =
+        records->format == ROWS_CSV ? records_pass(records, error) : OMEN_OK; // the columns' names
+    records->next = 0;
+    return status;
 }

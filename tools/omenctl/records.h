@@ -27,6 +27,7 @@ struct records {
     enum record_id id_kind; // of the first row that has a vector, as are its components
     uint32_t dimension;
     uint64_t count; // rows of the file
+    uint64_t next;  // the row that is read next
 };
 
 // Reads the file once, to count its rows. OMEN_E_NOT_FOUND, OMEN_E_INVALID; OMEN_E_DIMENSION where no row has a vector.

@@ -15,6 +15,8 @@
 #include "base/utf8.h"
 #include "tools/omenctl/npy.h"
 
+#define LOOK_BYTES ((uint64_t)1 << 20) // of rows that are looked through at a time
+
 static omen_status
 refuse_file(const char *path, struct omen_error *error)
 {
@@ -40,6 +42,15 @@ open_file(const char *path, FILE **file, uint64_t *bytes, struct omen_error *err
     return error_set(error, OMEN_E_INVALID, "%s: not a regular file", path);
 }
 
+void
+source_skip_mark(FILE *file)
+{
+    static const char mark[] = {'\xef', '\xbb', '\xbf'};
+    char begin[sizeof mark];
+    if (fread(begin, 1, sizeof begin, file) != sizeof begin || memcmp(begin, mark, 3) != 0)
+        rewind(file);
+}
+
 // ---- vectors ----
 
 static omen_status
@@ -55,6 +66,26 @@ read_head(const char *path, FILE *file, struct rows_file *about, struct omen_err
         return refuse_file(path, error);
     }
     return OMEN_OK;
+}
+
+// Rows that say their dimension themselves are looked through first, so that nothing is made of a file that is not what it seems.
+static omen_status
+check_rows(struct source *source, struct omen_error *error)
+{
+    const struct rows *rows = &source->rows;
+    if (rows->head_bytes == 0)
+        return OMEN_OK;
+    const uint64_t most = 1 + LOOK_BYTES / rows->row_bytes;
+    uint8_t *bytes = mem_alloc((size_t)(most * rows->row_bytes));
+    if (bytes == NULL)
+        return error_set_plain(error, OMEN_E_NO_MEMORY);
+    omen_status status = OMEN_OK;
+    while (status == OMEN_OK && source->next < rows->count) {
+        const uint64_t left = rows->count - source->next;
+        status = source_read(source, left < most ? left : most, bytes, error);
+    }
+    mem_free(bytes);
+    return status == OMEN_OK ? source_seek(source, 0, error) : status;
 }
 
 omen_status
@@ -79,6 +110,11 @@ source_open(const char *path, enum rows_format format, struct source *out, struc
     }
     if (status == OMEN_OK)
         status = source_seek(out, 0, error);
+    if (status == OMEN_OK) {
+        status = check_rows(out, error);
+        if (status != OMEN_OK)
+            status = error_about(error, status, path);
+    }
     if (status != OMEN_OK)
         source_close(out);
     return status;
@@ -185,11 +221,15 @@ id_source_open(const char *path, enum id_form form, struct id_source *out, struc
     omen_status status = open_file(path, &out->file, &file_bytes, error);
     if (status == OMEN_OK && rows_format_of(path, &format) && format == ROWS_NPY) {
         status = open_npy_ids(path, out, file_bytes, error);
-    } else if (status == OMEN_OK && form == ID_FORM_AUTO) {
-        const bool has_line = next_line(out->file, &out->line, &out->line_capacity, &bytes);
-        out->form =
-            has_line && is_integer_id(out->line, bytes, &id) ? ID_FORM_INTEGER : ID_FORM_TEXT;
-        if (fseeko(out->file, 0, SEEK_SET) != 0)
+    } else if (status == OMEN_OK) {
+        source_skip_mark(out->file);
+        const off_t begin = ftello(out->file);
+        const bool has_line =
+            form == ID_FORM_AUTO && next_line(out->file, &out->line, &out->line_capacity, &bytes);
+        if (form == ID_FORM_AUTO)
+            out->form =
+                has_line && is_integer_id(out->line, bytes, &id) ? ID_FORM_INTEGER : ID_FORM_TEXT;
+        if (fseeko(out->file, begin, SEEK_SET) != 0)
             status = refuse_file(path, error);
     }
     if (status != OMEN_OK)
@@ -254,7 +294,10 @@ payload_source_open(const char *path, struct payload_source *out, struct omen_er
 {
     uint64_t bytes;
     *out = (struct payload_source){0};
-    return open_file(path, &out->file, &bytes, error);
+    const omen_status status = open_file(path, &out->file, &bytes, error);
+    if (status == OMEN_OK)
+        source_skip_mark(out->file);
+    return status;
 }
 
 void

@@ -25,6 +25,9 @@ OMEN_MUST_CHECK omen_status source_seek(struct source *source, uint64_t row,
 OMEN_MUST_CHECK omen_status source_read(struct source *source, uint64_t count, uint8_t *out,
                                         struct omen_error *error);
 
+// What follows is behind the mark (EF BB BF) that some programs put before UTF-8. At the file's beginning; the file can be rewound.
+void source_skip_mark(FILE *file);
+
 // ---- ids: an npy file of integers, or a text file with one a line ----
 enum id_form { ID_FORM_AUTO, ID_FORM_INTEGER, ID_FORM_TEXT };
 

@@ -71,6 +71,7 @@ class Index:
         max_memory: int | None = None,
         durability: Literal["commit", "interval"] | None = None,
         interval_ms: int | None = None,
+        slots_max: int | None = None,
     ) -> None: ...
     @property
     def dimension(self) -> int: ...

@@ -148,7 +148,7 @@ class PayloadError(OmenError, ValueError):
 
 
 class FullError(OmenError, RuntimeError):
-    """The index has no room for another row; compact it."""
+    """The index has no room for another row: compact it, or make one with a larger slots_max."""
 
     status = -21
 

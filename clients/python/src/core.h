@@ -171,6 +171,16 @@ struct conditions {
 int conditions_open(struct conditions *conditions, PyObject *object, size_t count);
 void conditions_close(struct conditions *conditions);
 
+// ---- interrupt.c ----
+struct interrupt {
+    bool came; // an exception is waiting in the others
+    PyObject *type, *value, *trace;
+};
+int interrupt_came(void *context);                // as omen_query_options.stop; without the GIL
+void interrupt_keep(struct interrupt *interrupt); // the exception that is set; only the first
+// What came, or else what the status says, is raised.
+void interrupt_raise(struct interrupt *interrupt, omen_status status);
+
 // ---- filter.c ----
 struct filter {
     const char *text;     // the string form, or

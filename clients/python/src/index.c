@@ -51,10 +51,14 @@ index_close(PyObject *object, PyObject *unused)
 }
 
 PyObject *
-index_enter_context(PyObject *self, PyObject *unused)
+index_enter_context(PyObject *object, PyObject *unused)
 {
     (void)unused;
-    return Py_NewRef(self);
+    struct index *self = (struct index *)object;
+    if (index_enter(self) == NULL)
+        return NULL;
+    index_leave(self);
+    return Py_NewRef(object);
 }
 
 PyObject *
@@ -151,25 +155,14 @@ enum {
     ARG_MAX_MEMORY,
     ARG_DURABILITY,
     ARG_INTERVAL_MS,
+    ARG_SLOTS_MAX,
     ARG_COUNT
 };
-static const char *const argument_names[] = {"dimension",
-                                             "algorithm",
-                                             "metric",
-                                             "dtype",
-                                             "path",
-                                             "m",
-                                             "ef_construction",
-                                             "ef_search",
-                                             "target_recall",
-                                             "quantization",
-                                             "read_only",
-                                             "threads",
-                                             "seed",
-                                             "max_memory",
-                                             "durability",
-                                             "interval_ms",
-                                             NULL};
+static const char *const argument_names[] = {
+    "dimension",   "algorithm",       "metric",    "dtype",         "path",
+    "m",           "ef_construction", "ef_search", "target_recall", "quantization",
+    "read_only",   "threads",         "seed",      "max_memory",    "durability",
+    "interval_ms", "slots_max",       NULL};
 
 static int
 read_choices(omen_options *options, PyObject *const *given)
@@ -202,7 +195,8 @@ read_numbers(omen_options *options, PyObject *const *given)
         arg_bool(given[ARG_READ_ONLY], &options->read_only) < 0 ||
         arg_u32(given[ARG_THREADS], "threads", 0, &options->threads) < 0 ||
         arg_u64(given[ARG_SEED], "seed", &options->seed) < 0 ||
-        arg_u64(given[ARG_MAX_MEMORY], "max_memory", &options->max_memory) < 0)
+        arg_u64(given[ARG_MAX_MEMORY], "max_memory", &options->max_memory) < 0 ||
+        arg_u32(given[ARG_SLOTS_MAX], "slots_max", 1, &options->slots_max) < 0)
         return -1;
     return 0;
 }
@@ -298,6 +292,7 @@ check_kept(PyObject *const *given, const omen_options *asked, const omen_options
         {ARG_QUANTIZATION, quantizations, asked->quantization, is->quantization},
         {ARG_M, NULL, asked->m, is->m},
         {ARG_EF_CONSTRUCTION, NULL, asked->ef_construction, is->ef_construction},
+        {ARG_SLOTS_MAX, NULL, asked->slots_max, is->slots_max},
     };
     for (size_t i = 0; i < sizeof kept / sizeof kept[0]; i++) {
         const char *name = argument_names[kept[i].argument];

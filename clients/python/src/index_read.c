@@ -146,15 +146,17 @@ search_many(struct index *self, struct query *query, batch_fn run)
         return NULL;
     }
     omen_status status = OMEN_OK;
+    struct interrupt interrupt = {.came = false};
+    query->options.stop = interrupt_came;
+    query->options.context = &interrupt;
     Py_BEGIN_ALLOW_THREADS
     if (query->rows.count > 0)
         status = run(handle, query->rows.data, query->rows.count, &query->options, ids->data,
                      distances->data);
     Py_END_ALLOW_THREADS
-    if (status != OMEN_OK)
-        raise_status(status);
+    interrupt_raise(&interrupt, status);
     PyObject *result = NULL;
-    if (status == OMEN_OK && warn(query->report.warnings) == 0) {
+    if (status == OMEN_OK && !interrupt.came && warn(query->report.warnings) == 0) {
         result = pair_of_arrays(self, ids, distances);
     } else {
         Py_DECREF(ids);
@@ -285,7 +287,10 @@ range_many(struct index *self, struct query *query, float radius)
     const size_t stride = rows->stride != 0 ? rows->stride : bytes[rows->dtype] * self->dimension;
     PyObject *list = PyList_New((Py_ssize_t)rows->count);
     for (size_t i = 0; list != NULL && i < rows->count; i++) {
-        PyObject *hits = range_one(self, query, (const char *)rows->data + i * stride, radius);
+        PyObject *hits =
+            PyErr_CheckSignals() < 0
+                ? NULL
+                : range_one(self, query, (const char *)rows->data + i * stride, radius);
         if (hits == NULL || PyList_SetItem(list, (Py_ssize_t)i, hits) < 0)
             Py_CLEAR(list);
     }

@@ -31,13 +31,6 @@ run_plain(PyObject *object, omen_status (*call)(omen_index_t))
 }
 
 PyObject *
-index_flush(PyObject *self, PyObject *unused)
-{
-    (void)unused;
-    return run_plain(self, omen_flush);
-}
-
-PyObject *
 index_compact(PyObject *self, PyObject *unused)
 {
     (void)unused;
@@ -181,28 +174,23 @@ index_drop_field(PyObject *object, PyObject *const *args, Py_ssize_t count, PyOb
 
 struct progress {
     PyObject *function; // NULL: only look whether Ctrl-C was pressed
-    bool failed;        // an exception is waiting in `type`, `value`, `trace`
-    PyObject *type, *value, *trace;
+    struct interrupt interrupt;
 };
 
 static int
 report_progress(void *context, uint64_t linked, uint64_t total)
 {
     struct progress *progress = context;
+    if (interrupt_came(&progress->interrupt))
+        return 1;
+    if (progress->function == NULL)
+        return 0;
     const PyGILState_STATE state = PyGILState_Ensure();
-    PyObject *answer = NULL;
-    bool failed = PyErr_CheckSignals() < 0;
-    if (!failed && progress->function != NULL) {
-        answer = PyObject_CallFunction(progress->function, "KK", (unsigned long long)linked,
-                                       (unsigned long long)total);
-        failed = answer == NULL;
-    }
-    if (failed && !progress->failed)
-        PyErr_Fetch(&progress->type, &progress->value, &progress->trace);
-    else if (failed)
-        PyErr_Clear();
-    progress->failed |= failed;
-    const bool stop = failed || answer == Py_False;
+    PyObject *answer = PyObject_CallFunction(progress->function, "KK", (unsigned long long)linked,
+                                             (unsigned long long)total);
+    if (answer == NULL)
+        interrupt_keep(&progress->interrupt);
+    const bool stop = answer == NULL || answer == Py_False;
     Py_XDECREF(answer);
     PyGILState_Release(state);
     return stop ? 1 : 0;
@@ -285,12 +273,34 @@ index_build(PyObject *object, PyObject *const *args, Py_ssize_t count, PyObject 
     Py_BEGIN_ALLOW_THREADS
     status = omen_build(handle, &options);
     Py_END_ALLOW_THREADS
-    if (progress.failed)
-        PyErr_Restore(progress.type, progress.value, progress.trace);
-    else if (status != OMEN_OK)
-        raise_status(status);
+    interrupt_raise(&progress.interrupt, status);
     index_leave(self);
-    return status == OMEN_OK && !progress.failed ? build_report(&report) : NULL;
+    return status == OMEN_OK && !progress.interrupt.came ? build_report(&report) : NULL;
+}
+
+// Links first, where Ctrl-C is heard, and what is left for omen_flush is short.
+PyObject *
+index_flush(PyObject *object, PyObject *unused)
+{
+    (void)unused;
+    struct index *self = (struct index *)object;
+    struct progress progress = {.function = NULL};
+    omen_build_options options = OMEN_BUILD_OPTIONS_INIT;
+    options.backend = OMEN_BACKEND_CPU; // as omen_flush
+    options.progress = report_progress;
+    options.context = &progress;
+    omen_index_t handle = index_enter(self);
+    if (handle == NULL)
+        return NULL;
+    omen_status status;
+    Py_BEGIN_ALLOW_THREADS
+    status = omen_build(handle, &options);
+    if (status == OMEN_OK)
+        status = omen_flush(handle);
+    Py_END_ALLOW_THREADS
+    interrupt_raise(&progress.interrupt, status);
+    index_leave(self);
+    return status == OMEN_OK && !progress.interrupt.came ? Py_NewRef(Py_None) : NULL;
 }
 
 // ---- recall ----
@@ -314,13 +324,15 @@ index_recall(PyObject *object, PyObject *const *args, Py_ssize_t count, PyObject
     if (handle == NULL)
         return NULL;
     omen_status status;
+    struct interrupt interrupt = {.came = false};
+    options.stop = interrupt_came;
+    options.context = &interrupt;
     Py_BEGIN_ALLOW_THREADS
     status = omen_measure_recall(handle, samples, &options, &recall);
     Py_END_ALLOW_THREADS
-    if (status != OMEN_OK)
-        raise_status(status);
+    interrupt_raise(&interrupt, status);
     index_leave(self);
-    if (status != OMEN_OK)
+    if (status != OMEN_OK || interrupt.came)
         return NULL;
     return PyObject_CallFunction(core.recall, "dddIId", recall.recall, recall.low, recall.high,
                                  (unsigned)recall.samples, (unsigned)recall.k, recall.evaluations);

@@ -92,7 +92,11 @@ static PyMethodDef index_methods[] = {
      "that are there are made anew, all at once.\n\n"
      "Returns a dict: backend ('cpu', 'cuda', or None when nothing was built at once), rows, "
      "seconds, device (the\n"
-     "GPU), reason (why not a GPU, or why rows were linked one by one; else None)."},
+     "GPU), reason (why not a GPU, or why rows were linked one by one; else None), memory (bytes "
+     "that "
+     "were held beside\n"
+     "the index at most), stages (a dict of each: name, seconds, memory, read). Ctrl-C ends the "
+     "wait as well."},
     {"flush", index_flush, METH_NOARGS,
      "flush($self, /)\n--\n\nWaits until every vector is linked into the graph. With a path: and "
      "until all is in the file,\n"
@@ -148,7 +152,7 @@ static PyType_Slot index_slots[] = {
      "Index(dimension=None, algorithm='hnsw+', metric='cosine', dtype='f32', path=None, m=16,\n"
      "      ef_construction=200, ef_search=64, target_recall=None, quantization='int8',\n"
      "      read_only=False, threads=0, seed=0, max_memory=None, durability=None,\n"
-     "      interval_ms=None)\n--\n\n"
+     "      interval_ms=None, slots_max=None)\n--\n\n"
      "Vectors that can be searched for nearest neighbours.\n\n"
      "dimension: components of a vector, 1..65536. Not needed when `path` has an index already.\n"
      "algorithm: 'hnsw+' (a graph), or 'flat' (exact search only).\n"
@@ -167,7 +171,10 @@ static PyType_Slot index_slots[] = {
      "complete and fresh.\n"
      "durability: of a path. 'commit' (the default): a write that returned is on disk. 'interval': "
      "it will be\n"
-     "    within interval_ms (200), or after flush().\n\n"
+     "    within interval_ms (200), or after flush().\n"
+     "slots_max: rows that it can ever hold, deleted ones that are not compacted included: 2**24-2 "
+     "(16.7 million)\n"
+     "    unless said otherwise, at most 2**31-2. Beyond 2**24-2 a row takes 32 bytes more.\n\n"
      "Safe to use from any number of threads; the GIL is released while the engine works."},
     {Py_tp_init, (void *)index_init},
     {Py_tp_dealloc, (void *)index_dealloc},

@@ -61,7 +61,9 @@ def test_every_argument_is_taken_by_name_and_by_place():
         ({"path": "not/there"}, errors.NotFoundError, "not/there: nothing is there"),
         ({"dimension": 8, "path": "not/there"}, errors.InvalidError, "not/there: cannot make the directory"),
         ({"dimension": 8, "path": "not/there", "read_only": True}, errors.NotFoundError, "nothing is there"),
-        ({"dimension": 8, "path": ""}, errors.InvalidError, "empty"),
+        ({"dimension": 8, "path": ""}, errors.InvalidError, "^the path is empty"),
+        ({"dimension": 8, "slots_max": 0}, errors.InvalidError, "slots_max"),
+        ({"dimension": 8, "slots_max": 2**31 - 1}, errors.InvalidError, "slots_max"),
         ({"dimension": 8, "path": 5}, TypeError, "."),
         ({"dimension": 8, "durability": "commit"}, errors.InvalidError, "in memory"),
         ({"dimension": 8, "durability": "never"}, errors.InvalidError, "commit, interval"),
@@ -80,7 +82,26 @@ def test_an_argument_twice_or_too_many_is_refused():
     with pytest.raises(TypeError, match="multiple"):
         Index(8, dimension=8)
     with pytest.raises(TypeError, match="at most"):
-        Index(*range(17))
+        Index(*range(18))
+
+
+def test_an_index_holds_as_many_rows_as_it_was_made_for(tmp_path):
+    with Index(dimension=2, path=tmp_path / "index", slots_max=3) as index:
+        index.add(np.eye(2), [1, 2])
+        with pytest.raises(errors.FullError, match="at most 3 rows|2 of 3"):
+            index.add(np.eye(2), [3, 4])
+    with pytest.raises(errors.InvalidError, match="slots_max is 4, but the file's is 3"):
+        Index(path=tmp_path / "index", slots_max=4)
+    with Index(dimension=2, slots_max=2**25) as index:  # more than the links of 24 bits know
+        index.add(np.eye(2), [1, 2])
+        assert list(index.search([1, 0])[0]) == [1, 0.0]
+
+
+def test_a_closed_index_is_not_entered():
+    index = Index(2)
+    index.close()
+    with pytest.raises(errors.ClosedError), index:
+        pass
 
 
 def test_opening_twice_is_refused():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 
 import numpy as np
@@ -147,3 +149,87 @@ def test_the_gil_is_released_while_the_engine_works(rng):
 
         run_together(search, count)
         assert counted > 1000
+
+
+class Alarm(Exception):
+    """What a signal's handler raises."""
+
+
+@pytest.mark.parametrize("call", ["search", "knn_exact", "knn_query", "recall"])
+def test_a_signal_ends_what_takes_long(rng, call):
+    """Ctrl-C was heard when the batch was done, after minutes."""
+
+    def ring(*_) -> None:
+        raise Alarm
+
+    rows = rng.standard_normal((30000, 64)).astype(np.float32)
+    calls = {
+        "search": lambda: index.search(rows, exact=True),
+        "knn_exact": lambda: index.knn_exact(rows, backend="cpu"),
+        "knn_query": lambda: index.knn_query(np.tile(rows, (10, 1)), k=1000),
+        "recall": lambda: index.recall(samples=30000),
+    }
+    before = signal.signal(signal.SIGALRM, ring)
+    try:
+        with Index(dimension=64) as index:
+            index.add(rows)
+            index.flush()
+            searches = index.stats()["searches"]
+            with pytest.raises(Alarm):
+                signal.setitimer(signal.ITIMER_REAL, 0.05)
+                calls[call]()
+            assert index.stats()["searches"] - searches < len(rows)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_a_signal_ends_a_flush(rng):
+    """The handler runs while rows are linked, which goes on."""
+    tails = []
+
+    def ring(*_) -> None:
+        tails.append(index.stats()["tail"])
+        raise Alarm
+
+    rows = rng.standard_normal((30000, 64)).astype(np.float32)
+    before = signal.signal(signal.SIGALRM, ring)
+    try:
+        with Index(dimension=64) as index:
+            index.add(rows)
+            with pytest.raises(Alarm):
+                signal.setitimer(signal.ITIMER_REAL, 0.01)
+                index.flush()
+            assert tails[0] > 0
+            index.flush()
+            assert index.stats()["tail"] == 0
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.parametrize("durable", [False, True])
+def test_a_forked_child_searches_and_ends(rng, tmp_path, durable):
+    """It waited for ever for threads that were only in its parent, when the index was closed or collected there."""
+    rows = rng.standard_normal((5000, 32)).astype(np.float32)
+    index = Index(dimension=32, metric="l2", threads=2, path=tmp_path / "index" if durable else None)
+    for first in range(0, len(rows), 500):
+        index.add(rows[first : first + 500])
+    child = os.fork()
+    if child == 0:
+        signal.alarm(60)
+        try:
+            found = index.search(rows[7], k=1)[0][0]
+            refused = 0
+            for call in (index.flush, index.stats, index.compact, lambda: index.add(rows[:1])):
+                try:
+                    call()
+                except errors.InvalidError as error:
+                    refused += "before a fork" in str(error)
+            index.close()
+            os._exit(0 if (found, refused) == (7, 4) else 1)
+        finally:
+            os._exit(2)
+    assert os.waitpid(child, 0)[1] == 0
+    index.flush()
+    index.verify()
+    assert len(index) == len(rows)
+    index.close()

@@ -65,6 +65,38 @@ START_TEST(who_comes_again_at_once_lets_whoever_waits_go_first)
 }
 END_TEST
 
+static void *
+wait_for_it(void *context)
+{
+    struct turns *turns = context;
+    lock_acquire(&turns->lock);
+    while (!atomic_load(&turns->over))
+        (void)sched_yield();
+    lock_release(&turns->lock);
+    return NULL;
+}
+
+START_TEST(who_tries_in_turn_lets_whoever_waits_go_first)
+{
+    struct turns turns = {.others = 0};
+    pthread_t thread;
+    lock_init(&turns.lock);
+    ck_assert(lock_try_in_turn(&turns.lock));
+    ck_assert(!lock_try_in_turn(&turns.lock));
+    ck_assert_int_eq(pthread_create(&thread, NULL, wait_for_it, &turns), 0);
+    while (!is_waited_for(&turns.lock))
+        (void)sched_yield();
+    lock_release(&turns.lock);
+    for (int i = 0; i < TIMES; i++)
+        ck_assert(!lock_try_in_turn(&turns.lock));
+    atomic_store(&turns.over, true);
+    ck_assert_int_eq(pthread_join(thread, NULL), 0);
+    ck_assert(lock_try_in_turn(&turns.lock));
+    lock_release(&turns.lock);
+    lock_fini(&turns.lock);
+}
+END_TEST
+
 START_TEST(a_lock_that_is_held_is_not_had_by_trying)
 {
     struct lock lock = LOCK_INIT;
@@ -86,6 +118,7 @@ lock_suite(void)
     Suite *suite = suite_create("base/os_lock");
     TCase *cases = tcase_create("turns");
     tcase_add_test(cases, who_comes_again_at_once_lets_whoever_waits_go_first);
+    tcase_add_test(cases, who_tries_in_turn_lets_whoever_waits_go_first);
     tcase_add_test(cases, a_lock_that_is_held_is_not_had_by_trying);
     suite_add_tcase(suite, cases);
     return suite;

@@ -182,7 +182,7 @@ START_TEST(the_file_of_an_embedded_index_becomes_a_copy_with_what_its_own_log_ha
 }
 END_TEST
 
-START_TEST(an_embedded_index_opens_the_folder_of_a_copy_and_what_it_writes_makes_it_none)
+START_TEST(an_embedded_index_reads_the_folder_of_a_copy_and_writes_to_a_copy_of_it)
 {
     struct omen_error error = {0};
     struct hosted *hosted;
@@ -205,10 +205,27 @@ START_TEST(an_embedded_index_opens_the_folder_of_a_copy_and_what_it_writes_makes
     world_check(world, copy->hosted);
     hosted_close(copy->hosted);
 
+    // It wrote, and to its node the copy was lost, of whose shard there may be no other.
+    char other[512];
+    const uint64_t id = 5000;
+    const omen_batch batch = {.struct_size = sizeof batch, .count = 1, .ids = &id};
+    (void)snprintf(other, sizeof other, "%s/other", folder.path);
     index = open_embedded(copy->path, 0);
+    ck_assert_int_eq(omen_set_payloads(index, &batch), OMEN_E_READ_ONLY);
+    ck_assert_int_eq(omen_delete(index, &id, 1, NULL), OMEN_E_READ_ONLY);
+    ck_assert_ptr_nonnull(strstr(omen_error_message(), "only its node writes; copy it"));
+    ck_assert_int_eq(omen_compact(index), OMEN_OK);
+    ck_assert_int_eq(omen_copy(index, other), OMEN_OK);
+    omen_close(index);
+    world_open_copy(copy); // and that was no harm either
+    world_check(world, copy->hosted);
+    hosted_close(copy->hosted);
+
+    index = open_embedded(other, 0);
     upsert_embedded(index, 5000, 3);
     omen_close(index);
     struct hosted_options options = world_options(copy);
+    options.path = other;
     ck_assert_int_eq(hosted_open(&options, &hosted, &error), OMEN_E_CONFLICT);
     ck_assert_ptr_nonnull(strstr(error.text, "an embedded index has written to it since"));
     ck_assert_ptr_null(hosted);
@@ -219,7 +236,13 @@ START_TEST(an_embedded_index_opens_the_folder_of_a_copy_and_what_it_writes_makes
     ck_assert_done(hosted_verify(hosted, &error), error);
     ck_assert_done(hosted_checkpoint(hosted, &error), error);
     hosted_close(hosted);
-    world_open_copy(copy); // it is one again
+    options.adopt = false;
+    ck_assert_done(hosted_open(&options, &hosted, &error), error); // it is one again
+    hosted_close(hosted);
+    index = open_embedded(other, 0);
+    ck_assert_int_eq(omen_delete(index, &id, 1, NULL), OMEN_E_READ_ONLY);
+    omen_close(index);
+    world_open_copy(copy);
     world_fini(world);
 }
 END_TEST
@@ -422,7 +445,7 @@ suite(void)
     tcase_add_test(embedded,
                    the_file_of_an_embedded_index_becomes_a_copy_with_what_its_own_log_has);
     tcase_add_test(embedded,
-                   an_embedded_index_opens_the_folder_of_a_copy_and_what_it_writes_makes_it_none);
+                   an_embedded_index_reads_the_folder_of_a_copy_and_writes_to_a_copy_of_it);
     tcase_add_test(embedded,
                    an_embedded_file_that_is_taken_over_for_a_part_of_the_hashes_keeps_only_those);
     tcase_add_test(embedded, an_embedded_reader_of_another_process_sees_what_a_checkpoint_has);

@@ -639,6 +639,98 @@ START_TEST(build_tells_its_progress_and_can_be_left)
 }
 END_TEST
 
+struct within {
+    omen_index_t other; // whose progress function calls for index_of
+    uint32_t calls;
+};
+
+static int
+wait_within(void *context, uint64_t linked, uint64_t total)
+{
+    static const char said[] = "by the progress function of a build";
+    struct within *within = context;
+    uint64_t ids[10];
+    (void)linked, (void)total;
+    within->calls++;
+    if (within->other != NULL) {
+        omen_build_options build = OMEN_BUILD_OPTIONS_INIT;
+        struct within inner = {0};
+        build.progress = wait_within;
+        build.context = &inner;
+        ck_assert_int_eq(omen_build(within->other, &build), OMEN_OK);
+        ck_assert_uint_gt(inner.calls, 0);
+        return 0;
+    }
+    ck_assert_says(omen_flush(index_of), OMEN_E_INVALID, said);
+    ck_assert_says(omen_build(index_of, NULL), OMEN_E_INVALID, said);
+    ck_assert_says(omen_compact(index_of), OMEN_E_INVALID, said);
+    ck_assert_says(omen_copy(index_of, "nowhere"), OMEN_E_INVALID, said);
+    ck_assert_says(omen_verify(index_of), OMEN_E_INVALID, said);
+    ck_assert_int_eq(omen_query(index_of, rows, NULL, ids, NULL, NULL), OMEN_OK);
+    return 0;
+}
+
+// It waited for itself, for ever.
+START_TEST(what_waits_for_a_build_is_refused_within_its_progress_function)
+{
+    omen_build_options build = OMEN_BUILD_OPTIONS_INIT;
+    const omen_options options = options_of(OMEN_L2, OMEN_F32);
+    struct within within = {0};
+    add_random(index_of, 3000, 1);
+    build.progress = wait_within;
+    build.context = &within;
+    build.again = 1;
+    ck_assert_int_eq(omen_build(index_of, &build), OMEN_OK);
+    ck_assert_uint_gt(within.calls, 0);
+    ck_assert_int_eq(omen_open(&options, &within.other), OMEN_OK);
+    add_random(within.other, 3000, 1);
+    ck_assert_int_eq(omen_build(index_of, &build), OMEN_OK);
+    ck_assert_int_eq(omen_verify(index_of), OMEN_OK); // and afterwards none is
+    omen_close(within.other);
+}
+END_TEST
+
+static int
+count_and_stop(void *context)
+{
+    (*(uint64_t *)context)++;
+    return 1;
+}
+
+// More than can be done before it is asked for the first time.
+START_TEST(what_takes_long_ends_when_it_is_told_to_stop)
+{
+    const uint32_t count = 200000;
+    float *vectors = malloc(sizeof(float) * 4 * count);
+    uint64_t *ids = malloc(sizeof *ids * count);
+    uint64_t asked = 0;
+    omen_statistics stats = {.struct_size = sizeof stats};
+    omen_recall recall = {.struct_size = sizeof recall};
+    omen_query_options query = OMEN_QUERY_OPTIONS_INIT;
+    add_random(index_of, 20000, 1);
+    for (uint32_t i = 0; i < 4 * count; i++)
+        vectors[i] = (float)(i % 1000) + 1;
+    query.k = 1;
+    query.exact = 1;
+    query.stop = count_and_stop;
+    query.context = &asked;
+    ck_assert_says(omen_query_batch(index_of, vectors, count, &query, ids, NULL), OMEN_E_CANCELLED,
+                   "stopped by who called");
+    ck_assert_uint_eq(asked, 1);
+    ck_assert_int_eq(omen_stats(index_of, &stats), OMEN_OK);
+    ck_assert_uint_lt(stats.searches, count);
+    query.backend = OMEN_BACKEND_CPU;
+    ck_assert_int_eq(omen_knn_exact(index_of, vectors, count, &query, ids, NULL), OMEN_E_CANCELLED);
+    ck_assert_uint_eq(asked, 2);
+    ck_assert_int_eq(omen_measure_recall(index_of, 20000, &query, &recall), OMEN_E_CANCELLED);
+    ck_assert_uint_eq(asked, 3);
+    ck_assert_int_eq(omen_query_batch(index_of, vectors, 2, &query, ids, NULL), OMEN_OK);
+    ck_assert_uint_eq(asked, 3);
+    free(vectors);
+    free(ids);
+}
+END_TEST
+
 START_TEST(statistics_add_up)
 {
     omen_statistics stats = {.struct_size = sizeof stats};
@@ -763,6 +855,8 @@ suite(void)
     tcase_add_test(reading, range_finds_nearly_all_that_lies_within);
     tcase_add_test(reading, target_recall_calibrates_when_there_is_enough);
     tcase_add_test(reading, build_tells_its_progress_and_can_be_left);
+    tcase_add_test(reading, what_waits_for_a_build_is_refused_within_its_progress_function);
+    tcase_add_test(reading, what_takes_long_ends_when_it_is_told_to_stop);
     tcase_add_test(reading, statistics_add_up);
     tcase_add_test(reading, flat_index_is_exact);
     tcase_add_test(reading, questions_beyond_the_last_point_have_empty_answers);

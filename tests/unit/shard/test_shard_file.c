@@ -407,7 +407,6 @@ START_TEST(a_copy_of_memory_that_is_killed_leaves_no_index)
     omen_index_t index;
     uint32_t killed = 0;
     int state = -1;
-    open_memory();
     options.path = path;
     options.read_only = 1;
     for (rlim_t bytes = 16384; state != 0; bytes += bytes / 2) {
@@ -417,6 +416,7 @@ START_TEST(a_copy_of_memory_that_is_killed_leaves_no_index)
             const struct rlimit limit = {.rlim_cur = bytes, .rlim_max = RLIM_INFINITY};
             const struct rlimit no_core = {0};
             (void)signal(SIGXFSZ, SIG_DFL);
+            open_memory();
             if (setrlimit(RLIMIT_CORE, &no_core) != 0 || setrlimit(RLIMIT_FSIZE, &limit) != 0)
                 _exit(2);
             _exit(omen_copy(shared, path) == OMEN_OK ? 0 : 1);
@@ -430,7 +430,6 @@ START_TEST(a_copy_of_memory_that_is_killed_leaves_no_index)
     }
     ck_assert_uint_gt(killed, 3);
     check_copy(path);
-    omen_close(shared);
 }
 END_TEST
 

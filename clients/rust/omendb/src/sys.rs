@@ -163,6 +163,8 @@ pub struct omen_query_options {
     pub stride: usize,
     pub report: *mut omen_query_report,
     pub backend: omen_backend,
+    pub stop: Option<unsafe extern "C" fn(*mut c_void) -> c_int>,
+    pub context: *mut c_void,
 }
 
 #[repr(C)]
@@ -417,6 +419,8 @@ impl Default for omen_query_options {
             stride: 0,
             report: null_mut(),
             backend: OMEN_BACKEND_AUTO,
+            stop: None,
+            context: null_mut(),
         }
     }
 }

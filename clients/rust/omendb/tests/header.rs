@@ -96,7 +96,7 @@ fn compare_structs(to: &mut Comparison) {
     compare_struct!(to, omen_query_report: evaluations exact_distances tail strategy warnings matches);
     compare_struct!(to, omen_query_options = OMEN_QUERY_OPTIONS_INIT:
         struct_size k ef target_recall exact filter filter_map filter_map_bytes oversample deadline_us threads dtype
-        stride report backend);
+        stride report backend stop context);
     compare_struct!(to, omen_recall: struct_size recall low high samples k evaluations);
     compare_struct!(to, omen_build_options = OMEN_BUILD_OPTIONS_INIT:
         struct_size backend progress context max_memory report again);

@@ -196,6 +196,53 @@ START_TEST(ids_that_end_early_end_the_work)
 }
 END_TEST
 
+START_TEST(a_mark_before_utf_8_makes_no_text_of_integers)
+{
+    static const char ids[] = "\xef\xbb\xbf"
+                              "5\r\n6\r\n";
+    static const char payloads[] = "\xef\xbb\xbf{\"a\": 1}\r\n";
+    struct id_source source;
+    struct payload_source lines;
+    struct omen_error error = {0};
+    const char *text;
+    uint64_t id = 0;
+    write_file(path(1, "ids.txt"), ids, sizeof ids - 1);
+    for (int form = ID_FORM_AUTO; form <= ID_FORM_INTEGER; form++) {
+        ck_assert_int_eq(id_source_open(name_of[1], (enum id_form)form, &source, &error), OMEN_OK);
+        ck_assert_int_eq(source.form, ID_FORM_INTEGER);
+        ck_assert_int_eq(id_source_next(&source, &id, &text, &error), OMEN_OK);
+        ck_assert_uint_eq(id, 5);
+        id_source_close(&source);
+    }
+    struct buffer packed = {0};
+    size_t bytes = 0;
+    write_file(path(2, "payloads"), payloads, sizeof payloads - 1);
+    ck_assert_int_eq(payload_source_open(name_of[2], &lines, &error), OMEN_OK);
+    ck_assert_int_eq(payload_source_next(&lines, &packed, &bytes, &error), OMEN_OK);
+    ck_assert_uint_eq(bytes, 4);
+    payload_source_close(&lines);
+    buffer_fini(&packed);
+}
+END_TEST
+
+START_TEST(rows_of_another_dimension_are_refused_before_anything_is_made)
+{
+    struct source source;
+    struct omen_error error = {0};
+    const uint8_t file[] = {2, 0, 0, 0, 1, 2, 2, 0, 0, 0, 3, 4, 3, 0, 0, 0, 5, 6};
+    write_file(path(1, "ids.npy"), file, sizeof file);
+    ck_assert_int_eq(source_open(name_of[1], ROWS_BVECS, &source, &error), OMEN_E_INVALID);
+    ck_assert_ptr_nonnull(
+        strstr(error.text, "ids.npy: bvecs: row 2 has 3 components, row 0 has 2"));
+    write_file(path(1, "ids.npy"), file, 12);
+    ck_assert_int_eq(source_open(name_of[1], ROWS_BVECS, &source, &error), OMEN_OK);
+    uint8_t rows[12];
+    ck_assert_int_eq(source_read(&source, 2, rows, &error), OMEN_OK);
+    ck_assert_mem_eq(rows, "\x01\x02\x03\x04", 4);
+    source_close(&source);
+}
+END_TEST
+
 START_TEST(ids_of_an_npy_file_are_read_and_negative_ones_refused)
 {
     struct convert convert;
@@ -286,6 +333,8 @@ convert_suite(void)
     tcase_add_test(tcase, bad_rows_are_refused_by_number_and_the_others_keep_theirs);
     tcase_add_test(tcase, text_ids_and_payloads_stay_with_their_rows);
     tcase_add_test(tcase, ids_that_end_early_end_the_work);
+    tcase_add_test(tcase, a_mark_before_utf_8_makes_no_text_of_integers);
+    tcase_add_test(tcase, rows_of_another_dimension_are_refused_before_anything_is_made);
     tcase_add_test(tcase, ids_of_an_npy_file_are_read_and_negative_ones_refused);
     tcase_add_test(tcase, skipped_rows_take_their_ids_and_payloads_with_them);
     tcase_add_test(tcase, halves_take_f32_and_integers_take_nothing_else);

@@ -221,9 +221,43 @@ START_TEST(files_without_a_point_are_refused)
     ck_assert_int_eq(open_as(ROWS_CSV, "id,name\n1,a\n"), OMEN_E_DIMENSION);
     ck_assert_ptr_nonnull(strstr(error.text, "no column \"vector\""));
     ck_assert_int_eq(open_as(ROWS_CSV, "vector\n\"[1]\"\n\"[2"), OMEN_E_INVALID);
-    ck_assert_ptr_nonnull(strstr(error.text, "is a quote not closed?"));
+    ck_assert_ptr_nonnull(
+        strstr(error.text, "rows: row 1: a quote is not closed before the file ends"));
     ck_assert_int_eq(records_open(folder_path(&folder, "none"), ROWS_CSV, &records, &error),
                      OMEN_E_NOT_FOUND);
+}
+END_TEST
+
+START_TEST(a_row_that_is_too_long_is_named)
+{
+    static char text[RECORD_BYTES_MAX + 64];
+    static const char first[] = "{\"vector\": [1]}\n";
+    memset(text, 'x', sizeof text);
+    memcpy(text, first, sizeof first - 1);
+    ck_assert_int_eq(open_bytes(ROWS_NDJSON, text, sizeof text), OMEN_E_INVALID);
+    ck_assert_ptr_nonnull(strstr(error.text, "rows: row 1 has more than 16777216 bytes"));
+    ck_assert_ptr_null(strstr(error.text, "quote"));
+}
+END_TEST
+
+// Spreadsheets write it. The ids were numbers of rows, and what was to be the ids a payload named "\ufeffid".
+START_TEST(a_mark_before_utf_8_is_no_part_of_the_first_row)
+{
+    open_text(ROWS_CSV, "\xef\xbb\xbfid,vector\n7,[1]\n8,[2]\n");
+    ck_assert_uint_eq(records.count, 2);
+    ck_assert_int_eq(records.id_kind, RECORD_INTEGER);
+    const struct record record = next();
+    ck_assert_uint_eq(record.id, 7);
+    ck_assert_ptr_null(record.payload);
+    open_text(ROWS_NDJSON,
+              "\xef\xbb\xbf{\"id\": 7, \"vector\": [1]}\n{\"id\": 8, \"vector\": [2]}\n");
+    ck_assert_uint_eq(records.count, 2);
+    ck_assert_uint_eq(next().id, 7);
+    ck_assert_int_eq(records_rewind(&records, &error), OMEN_OK);
+    ck_assert_uint_eq(next().id, 7);
+    ck_assert_uint_eq(next().id, 8);
+    expect_end();
+    ck_assert_int_eq(open_as(ROWS_NDJSON, "\xef\xbb\xbf"), OMEN_E_DIMENSION);
 }
 END_TEST
 
@@ -269,6 +303,8 @@ suite(void)
     tcase_add_test(tcase, a_line_that_is_no_point_says_why);
     tcase_add_test(tcase, cells_of_a_csv_are_a_point);
     tcase_add_test(tcase, files_without_a_point_are_refused);
+    tcase_add_test(tcase, a_row_that_is_too_long_is_named);
+    tcase_add_test(tcase, a_mark_before_utf_8_is_no_part_of_the_first_row);
     tcase_add_test(tcase, as_many_columns_as_there_may_be);
     tcase_add_test(tcase, no_memory_is_said_and_nothing_leaks);
     suite_add_tcase(suite, tcase);
