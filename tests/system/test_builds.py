@@ -16,6 +16,7 @@ import unittest
 from typing import Any
 
 import numpy as np
+import omendb
 
 from cluster import ClusterCase, until
 from omend_node import Node
@@ -66,7 +67,7 @@ class BuildsCase(ClusterCase):
         return self.client.call("job.get", {"job": number})
 
     def until_state(self, number: int, *states: str) -> dict[str, Any]:
-        """Who is asked may be another node than the one that was told, and hears of it a moment later."""
+        """Who is asked may be another node than the one that changed it, and hears of it a moment later."""
         def row() -> dict[str, Any]:
             now = self.job(number)
             return now if now["state"] in states else {}
@@ -75,7 +76,7 @@ class BuildsCase(ClusterCase):
 
     def begin(self) -> int:
         number = self.client.call("collection.build", {"collection": WIDE})["job"]
-        self.assertEqual(until("the job is there", lambda: self.job(number))["kind"], "build")
+        self.assertEqual(self.job(number)["kind"], "build")
         return number
 
     def until_done(self, number: int) -> None:
@@ -96,6 +97,23 @@ class BuildsCase(ClusterCase):
     def omenctl(self, *words: str) -> subprocess.CompletedProcess[str]:
         endpoints = ",".join(node.listen for node in self.nodes)
         return subprocess.run([self.ctl, "--endpoints", endpoints, *words], capture_output=True, text=True, timeout=150, check=False)
+
+
+class Jobs(ClusterCase):
+    def test_a_job_that_one_node_told_of_every_other_one_knows_at_once(self) -> None:
+        self.found()
+        small = self.client.create_collection("small", 2, metric="l2", shards=1, replicas=1, if_not_exists=True)
+        until("it has a primary", lambda: small.upsert([[1.0, 0.0]], [1]) or True)
+        clients = [self.client_of(node) for node in self.nodes]
+        for at in range(30):
+            told = clients[at % 3]
+            number = told.call("collection.build", {"collection": "small", "backend": "cuda"})["job"]  # waits for a builder with a GPU
+            for client in clients:
+                self.assertEqual(client.call("job.get", {"job": number})["state"], "waiting")
+            told.call("job.cancel", {"job": number})
+        for client in clients:
+            with self.assertRaisesRegex(omendb.errors.NotFoundError, "no job"):
+                client.call("job.get", {"job": 1 << 40})
 
 
 class Builds(BuildsCase):
