@@ -244,12 +244,15 @@ class Untaken(BuildsCase):
         self.check_all()
 
     def test_a_job_that_requires_a_gpu_fails_when_no_builder_with_one_comes(self) -> None:
+        self.give_up()  # a cluster of its own, in which no other job has failed
         self.found()
         self.client.create_collection(WIDE, DIM, metric="l2", shards=SHARDS, replicas=COPIES, if_not_exists=True)
         asked = self.omenctl("collection", "build", WIDE, "--gpu", "require", "--wait")
         self.assertEqual(asked.returncode, 1, asked.stderr)
         self.assertIn("waits for a builder with a GPU: no builder is in the cluster", asked.stderr)
         self.assertIn("no builder with a GPU took it before it was given up", asked.stderr)
+        jobs = [row for row in json.loads(self.omenctl("check", "-o", "json").stdout) if row["check"] in ("job", "jobs")]
+        self.assertEqual([row["detail"] for row in jobs], ["1 failed of which nothing is missing now (job list has them)"])
 
 
 if __name__ == "__main__":
