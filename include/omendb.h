@@ -140,7 +140,7 @@ typedef struct omen_batch {
     size_t             count;
     const void        *vectors;       /* count rows of `dimension` components, little-endian */
     size_t             stride;        /* bytes from row to row; 0: rows lie dense */
-    omen_dtype         dtype;         /* the index's own, or OMEN_F32 for an f16 or bf16 index (converted) */
+    omen_dtype         dtype;         /* any for an index of f32, f16 or bf16, which converts; of i8 or u8: its own */
     const uint64_t    *ids;           /* integer ids, or */
     const char *const *text_ids;      /* NUL-terminated UTF-8 ids; both NULL: the index numbers the rows on */
     const void *const *payloads;      /* per row one msgpack map, or NULL for none; NULL: no payloads */
@@ -231,7 +231,7 @@ typedef struct omen_query_options {
     uint32_t           oversample;    /* candidates reranked exactly; 0: chosen from k */
     uint64_t           deadline_us;   /* 0: none; counted from the start of the call */
     uint32_t           threads;       /* omen_query_batch: 0: one per core */
-    omen_dtype         dtype;         /* of the query: OMEN_F32 or the index's own */
+    omen_dtype         dtype;         /* of the query, any: it is looked for as numbers */
     size_t             stride;        /* omen_query_batch: bytes from query to query; 0: dense */
     omen_query_report *report;        /* NULL, or filled; for a batch the sums */
     omen_backend       backend;       /* CUDA, in omen_query_batch and omen_knn_exact alone: a GPU searches a copy of the

@@ -263,7 +263,6 @@ conflict_say(const struct map *map, const struct command *command, struct omen_e
     const struct map_collection *collection = NULL;
     const struct map_node *node = NULL;
     const struct api_key *key = NULL;
-    const struct job *job = NULL;
     switch ((enum command_kind)command->kind) {
     case COMMAND_STEPS:
         say_shard(map, &command->steps.steps[0], error);
@@ -286,9 +285,7 @@ conflict_say(const struct map *map, const struct command *command, struct omen_e
             say_version(error, "the key", command->key.expected, key->version);
         break;
     case COMMAND_JOB_CANCEL:
-        job = map_job(map, command->job.job);
-        if (job != NULL)
-            say_version(error, "the job", command->job.expected, job->version);
+        error_set(error, OMEN_E_CONFLICT, "job %" PRIu64 " is over", command->job.job);
         break;
     case COMMAND_ALIASES:
         error_set(error, OMEN_E_CONFLICT,

@@ -29,7 +29,6 @@
 #include "wire/method.h"
 
 #define ADMIN_SECRET_BYTES 32u
-#define ADMIN_NAME_AT TURN_SAID_BYTES // in gossip_meta.data
 #define ADMIN_REPLICAS_DEFAULT 3u
 #define ADMIN_SHARDS_DEFAULT_MAX 16u // a collection begins with one a node, but no more than that
 

@@ -235,6 +235,7 @@ admin_job_cancel(struct admin *a)
         return shard != NULL ? cancel_motion(a, shard) : refuse_unknown(a, ask->job);
     if (job->state >= JOB_DONE)
         return admin_refuse(a, OMEN_E_CONFLICT, "job %" PRIu64 " is over", job->id);
-    a->step->command.job = (struct command_job){.job = job->id, .expected = job->version};
+    // Who is at it says so every moment, which changes its version, and nothing of what is asked.
+    a->step->command.job = (struct command_job){.job = job->id, .expected = VERSION_ANY};
     return admin_propose(a, COMMAND_JOB_CANCEL);
 }

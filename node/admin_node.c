@@ -50,9 +50,9 @@ bool
 admin_said_name(const struct gossip_claim *member, char name[WIRE_NAME_BYTES_MAX + 1])
 {
     struct map_name said; // by a peer: it may be anything
-    if (!member->has_meta || member->meta.data_bytes <= ADMIN_NAME_AT ||
-        !map_name_set(&said, (const char *)member->meta.data + ADMIN_NAME_AT,
-                      member->meta.data_bytes - ADMIN_NAME_AT))
+    const char *text;
+    const uint32_t count = member->has_meta ? turn_said_name(&member->meta, &text) : 0;
+    if (count == 0 || !map_name_set(&said, text, count))
         return false;
     memcpy(name, said.bytes, said.count);
     name[said.count] = '\0';

@@ -4,7 +4,7 @@
 //
 //      begun --admin_is_led, elsewhere--> asked (clients_led.c) --PEER_REPLY--> held, until the map is as new as the leader's was --> ended
 //                                           |--no answer, another leads--> begun
-//      begun --ANSWERED, REFUSED, MEET--> ended
+//      begun --ANSWERED, REFUSED, MEET--> ended; but a job that this node knows nothing of the leader is asked about
 //      begun --PROPOSE--> proposed --meta_answer--> finished (clients_became.c) --> ended
 //      begun --ASK_SHARDS--> gathering (clients_shards.c) --> ended
 //      any --its deadline--> ended; a call that meta points to stays until meta has answered
@@ -76,6 +76,14 @@ propose(struct clients *clients, struct clients_call *call)
     meta_propose(clients->config.meta, &call->step.command, clients->loop, call);
 }
 
+// A client may have been told of a job by another node, whose map is newer; what the leader does not know is none.
+static bool
+may_be_newer(const struct clients_call *call, enum admin_next next, const struct omen_error *error)
+{
+    return call->method->number == METHOD_JOB_GET && call->conn != NULL && next == ADMIN_REFUSED &&
+           error->status == OMEN_E_NOT_FOUND;
+}
+
 void
 clients_begin(struct clients *clients, struct clients_call *call)
 {
@@ -100,6 +108,8 @@ clients_begin(struct clients *clients, struct clients_call *call)
         return;
     }
     encode_fini(&message);
+    if (may_be_newer(call, next, &error) && !clients_led_look(clients, call))
+        return;
     if (next == ADMIN_REFUSED)
         clients_refuse(clients, call, &error, led_outcome(&call->led, error.status));
     else if (next == ADMIN_PROPOSE)

@@ -144,6 +144,9 @@ end_late(struct clients *clients, struct clients_call *call)
         clients_finish(clients, call, &call->held); // this node's map lags; the answer is true
     else if (call->gather != NULL)
         clients_shards_end(clients, call);
+    else if (!admin_is_led((enum method_number)call->method->number))
+        clients_refuse_as(clients, call, OMEN_E_TIMEOUT, "no answer within the deadline",
+                          API_NOT_APPLIED);
     else
         clients_refuse_as(clients, call, OMEN_E_TIMEOUT,
                           "no answer within the deadline; it may have been done", API_UNKNOWN);

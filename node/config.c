@@ -214,7 +214,7 @@ config_set(struct config *config, enum config_option option, enum config_how how
             config->join_count = 0;
         return set_list(config, text, add_join, error);
     case OPTION_NAME:
-        return set_name(&config->name, text, GOSSIP_DATA_BYTES_MAX - TURN_SAID_BYTES, error);
+        return set_name(&config->name, text, TURN_SAID_NAME_MAX, error);
     case OPTION_ZONE:
         return set_name(&config->zone, text, GOSSIP_ZONE_BYTES_MAX, error);
     case OPTION_INSECURE:

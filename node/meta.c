@@ -265,10 +265,10 @@ persist(struct meta *meta)
         disk_write_meta(meta->config.disk, out, meta->loop);
 }
 
-static void
-halt(struct meta *meta)
+void
+meta_halt(struct meta *meta, enum turn_halt why)
 {
-    meta->halted = meta->out.halt;
+    meta->halted = why;
     loop_due(meta->loop, UINT64_MAX);
     if (atomic_load(&meta->started) == STARTING)
         return; // meta_open says so
@@ -320,7 +320,7 @@ step(struct meta *meta, struct turn_input in)
     meta->turns++;
     turn_step(&meta->turn, &in, &meta->out);
     if (meta->out.halt != TURN_RUNS) {
-        halt(meta);
+        meta_halt(meta, meta->out.halt);
         return false;
     }
     persist(meta);

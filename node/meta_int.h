@@ -137,6 +137,9 @@ struct meta {
     uint64_t turns, frames, refused;
 };
 
+// meta.c
+void meta_halt(struct meta *meta, enum turn_halt why);
+
 // meta_send.c
 void meta_learn_peers(struct meta *meta); // from gossip, for the bus
 // Of a member of raft's group; none where gossip has not said.

@@ -222,16 +222,21 @@ log_source(const struct meta *meta, struct cluster_uuid before)
     log_end(&line);
 }
 
-// False: it is no map, or none that is newer.
+// False: it is no map, or none that is newer, or one that this program does not understand: then it ends.
 static bool
 take_map(struct meta *meta)
 {
     struct meta_pull *pull = &meta->pull;
     struct map map;
-    if (hash_bytes(pull->bytes, pull->total) != pull->hash ||
-        snapshot_decode(pull->bytes, pull->total, &map) != OMEN_OK)
+    if (hash_bytes(pull->bytes, pull->total) != pull->hash)
         return false;
-    if (map.version <= meta_map(meta)->version) {
+    const omen_status status = snapshot_decode(pull->bytes, pull->total, &map);
+    const bool unknown = status == OMEN_OK && (map.features & ~meta->turn.config.features) != 0;
+    if (unknown || status == OMEN_E_VERSION)
+        meta_halt(meta, TURN_HALT_TOO_OLD);
+    if (status != OMEN_OK)
+        return false;
+    if (unknown || map.version <= meta_map(meta)->version) {
         map_fini(&map);
         return false;
     }

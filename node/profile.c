@@ -57,8 +57,7 @@ gossip_of(const struct config *config, const struct profile_place *place)
     meta->address = place->peer;
     meta->client = place->client;
     meta->roles = config->roles;
-    meta->data_bytes = (uint8_t)(TURN_SAID_BYTES + config->name.count);
-    memcpy(meta->data + TURN_SAID_BYTES, config->name.bytes, config->name.count);
+    turn_said_program(config->name.bytes, config->name.count, profile_features(), meta);
     return gossip;
 }
 

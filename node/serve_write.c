@@ -107,7 +107,7 @@ draft_row(const struct serve *serve, const struct wire_vectors *row, struct draf
           uint32_t i, struct omen_error *error)
 {
     const uint32_t dimension = serve->options.dimension;
-    const enum vector_type type = (enum vector_type)serve->options.dtype;
+    const enum vector_type stored = (enum vector_type)serve->options.dtype;
     const size_t row_bytes = dimension * wire_dtype_bytes((uint8_t)draft->ask.dtype);
     uint8_t *out = draft->rows + i * draft->ask.stride;
     if (row->count != dimension)
@@ -118,7 +118,7 @@ draft_row(const struct serve *serve, const struct wire_vectors *row, struct draf
         memcpy(out, row->bytes.bytes, row_bytes);
         return OMEN_OK;
     }
-    if (row->form == VECTORS_RAW && (is_of_integers(serve) || row->dtype != type))
+    if (row->form == VECTORS_RAW && is_of_integers(serve))
         return error_set(error, OMEN_E_DTYPE,
                          "vectors[%u] is of a type that is not the collection's", i);
     // The floats lie behind the rows.
@@ -126,10 +126,10 @@ draft_row(const struct serve *serve, const struct wire_vectors *row, struct draf
     if (row->form == VECTORS_NUMBERS)
         decode_numbers_read(row->bytes, floats, dimension);
     else
-        vector_to_f32(type, row->bytes.bytes, dimension, floats);
+        vector_to_f32((enum vector_type)row->dtype, row->bytes.bytes, dimension, floats);
     if (!is_of_integers(serve))
         memcpy(out, floats, row_bytes);
-    else if (!vector_to_integers(type, floats, dimension, out))
+    else if (!vector_to_integers(stored, floats, dimension, out))
         return error_set(error, OMEN_E_DTYPE,
                          "vectors[%u] has a component that is no integer of the collection's type",
                          i);

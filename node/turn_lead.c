@@ -145,11 +145,29 @@ look_at_nodes(struct turn *turn, uint64_t now_ns, struct turn_output *out)
     }
 }
 
+// Who is not in the map, as routers are, says by gossip what it knows; an older program says nothing, and knows nothing. Of those who are
+// dead nothing is awaited: gossip remembers them for ever, and most are another's former process.
+static uint64_t
+known_outside(const struct turn *turn)
+{
+    const struct cluster_uuid own = {turn->config.gossip.id.high, turn->config.gossip.id.low};
+    uint64_t known = UINT64_MAX;
+    uint32_t cursor = 0;
+    const struct gossip_member *member;
+    while ((member = gossip_next(&turn->gossip, &cursor)) != NULL) {
+        const struct cluster_uuid uuid = {member->id.high, member->id.low};
+        if (member->state <= GOSSIP_SUSPECT && !uuid_equal(uuid, own) &&
+            map_node_by_uuid(&turn->map, uuid) == NULL)
+            known &= turn_said_features(&member->meta);
+    }
+    return known;
+}
+
 // What all nodes know and is not in use yet; one that has gone does not count, since it comes back as another.
 uint64_t
 turn_new_features(const struct turn *turn)
 {
-    uint64_t known = turn->config.features;
+    uint64_t known = turn->config.features & known_outside(turn);
     for (uint32_t i = 0; i < turn->map.node_count; i++)
         if (turn->map.nodes[i].state != NODE_GONE)
             known &= turn->map.nodes[i].features;

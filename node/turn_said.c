@@ -3,6 +3,10 @@
 // Shape: value.
 #include "node/turn_said.h"
 
+#include <string.h>
+
+#include "base/assert.h"
+
 #define WORD_BYTES 8u
 #define LEAD_AT WORD_BYTES
 #define VOTERS_AT (2 * WORD_BYTES)
@@ -44,4 +48,34 @@ turn_said_read(const struct gossip_meta *meta)
         return (struct turn_said){0};
     return (struct turn_said){get(meta->data), get(meta->data + LEAD_AT), meta->data[VOTERS_AT],
                               meta->data[LEAVING_AT] != 0};
+}
+
+void
+turn_said_program(const char *name, uint32_t name_bytes, uint64_t features,
+                  struct gossip_meta *meta)
+{
+    uint8_t *at = meta->data + TURN_SAID_BYTES;
+    ASSERT(name_bytes <= TURN_SAID_NAME_MAX);
+    memcpy(at, name, name_bytes);
+    at[name_bytes] = 0;
+    put(at + name_bytes + 1, features);
+    meta->data_bytes = (uint8_t)(TURN_SAID_BYTES + name_bytes + 1 + WORD_BYTES);
+}
+
+uint32_t
+turn_said_name(const struct gossip_meta *meta, const char **name)
+{
+    uint32_t count = 0;
+    *name = (const char *)meta->data + TURN_SAID_BYTES;
+    while (TURN_SAID_BYTES + count < meta->data_bytes && (*name)[count] != 0)
+        count++;
+    return count;
+}
+
+uint64_t
+turn_said_features(const struct gossip_meta *meta)
+{
+    const char *name;
+    const uint32_t at = TURN_SAID_BYTES + turn_said_name(meta, &name) + 1;
+    return at + WORD_BYTES <= meta->data_bytes ? get(meta->data + at) : 0;
 }

@@ -88,20 +88,17 @@ find_collection(const struct front *front, struct front_call *call,
 
 // ---- what is checked against it ----
 
-// Floats are looked for among integers, but not stored as such.
+// A collection of floats takes any numbers, and any are looked for; whole numbers of 8 bits are written as what they are alone.
 static omen_status
 check_dtype(const struct front_call *call, uint8_t dtype, struct omen_error *error)
 {
     static const char *const names[] = {"?", "f32", "f16", "bf16", "i8", "u8"};
-    const bool only_own =
-        call->asks == METHOD_POINT_UPSERT && (call->dtype == WIRE_I8 || call->dtype == WIRE_U8);
-    if (dtype == call->dtype || (dtype == WIRE_F32 && !only_own))
+    if (call->asks != METHOD_POINT_UPSERT || dtype == call->dtype ||
+        (call->dtype != WIRE_I8 && call->dtype != WIRE_U8))
         return OMEN_OK;
-    return error_set(error, OMEN_E_DTYPE, "vectors are %s; the collection takes %s%s", names[dtype],
-                     names[call->dtype <= WIRE_U8 ? call->dtype : 0],
-                     only_own                  ? ", or arrays of whole numbers"
-                     : call->dtype != WIRE_F32 ? " and f32"
-                                               : "");
+    return error_set(error, OMEN_E_DTYPE,
+                     "vectors are %s; the collection takes %s, or arrays of whole numbers",
+                     names[dtype], names[call->dtype]);
 }
 
 omen_status

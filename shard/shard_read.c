@@ -22,8 +22,7 @@
 
 #define STOP_NS UINT64_C(100000000) // between two questions whether to stop
 
-static omen_status check_query(const struct shard *shard, const omen_query_options *options,
-                               struct omen_error *error);
+static omen_status check_query(const omen_query_options *options, struct omen_error *error);
 
 // ---- what every search does ----
 
@@ -43,7 +42,7 @@ omen_status
 search_init(struct shard *shard, const omen_query_options *options, struct search *search,
             struct omen_error *error)
 {
-    const omen_status status = check_query(shard, options, error);
+    const omen_status status = check_query(options, error);
     if (status != OMEN_OK)
         return status;
     *search = (struct search){.options = options, .k = options->k, .beam = options->ef};
@@ -173,7 +172,7 @@ search_report(const struct search *search, omen_query_report *report)
 }
 
 static omen_status
-check_query(const struct shard *shard, const omen_query_options *options, struct omen_error *error)
+check_query(const omen_query_options *options, struct omen_error *error)
 {
     const int dtype = (int)options->dtype;
     if (options->k < 1 || options->k > TOPK_MAX)
@@ -186,10 +185,9 @@ check_query(const struct shard *shard, const omen_query_options *options, struct
         return error_set(error, OMEN_E_INVALID,
                          "target_recall is %g; it must be 0 (unused) or 0.5..0.9999",
                          options->target_recall);
-    if (dtype != OMEN_F32 && dtype != (int)shard->options.dtype)
+    if (!vector_type_is_known(dtype))
         return error_set(error, OMEN_E_DTYPE,
-                         "dtype of the query is %d; it must be 1 (f32) or the index's, %d", dtype,
-                         (int)shard->options.dtype);
+                         "dtype of the query is %d; there are 1 (f32) to 5 (u8)", dtype);
     if (options->filter != NULL && options->filter_map != NULL)
         return error_set(error, OMEN_E_INVALID,
                          "filter and filter_map are both given; a query has one of them");
@@ -366,7 +364,7 @@ shard_query_check(struct shard *shard, const void *vector, const omen_query_opti
     struct visit visit;
     omen_status status = check_backend(options, error);
     if (status == OMEN_OK)
-        status = check_query(shard, options, error);
+        status = check_query(options, error);
     if (status == OMEN_OK)
         status = visit_begin(shard, &visit, error);
     if (status != OMEN_OK)

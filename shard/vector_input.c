@@ -43,9 +43,8 @@ static omen_status check_integers(const uint8_t *values, const struct vector_row
                                   enum metric metric, struct omen_error *error);
 static omen_status refuse_component(const float *values, const struct vector_rows *rows, size_t row,
                                     struct omen_error *error);
-static omen_status check_converted(const struct vector_rows *rows, size_t row,
-                                   enum vector_type stored, enum metric metric, float *work,
-                                   struct omen_error *error);
+static omen_status check_half(const float *values, const struct vector_rows *rows, size_t row,
+                              enum metric metric, struct omen_error *error);
 
 omen_status
 vector_input_check(const struct vector_rows *rows, enum vector_type stored, enum metric metric,
@@ -56,16 +55,15 @@ vector_input_check(const struct vector_rows *rows, enum vector_type stored, enum
         omen_status status = OMEN_OK;
         if (rows->type == VECTOR_I8 || rows->type == VECTOR_U8) {
             status = check_integers(row, rows, i, metric, error);
-        } else if (rows->type == VECTOR_F32) {
-            const float *values = row;
-            if ((uintptr_t)row % _Alignof(float) != 0)
-                values = memcpy(work, row, rows->dim * sizeof *work);
-            status = check_f32(values, rows, i, metric, error);
-            if (status == OMEN_OK && stored != VECTOR_F32)
-                status = check_converted(rows, i, stored, metric, work, error);
         } else {
-            vector_to_f32(rows->type, row, rows->dim, work);
-            status = check_f32(work, rows, i, metric, error);
+            const float *values = row;
+            if (rows->type != VECTOR_F32 || (uintptr_t)row % _Alignof(float) != 0) {
+                vector_to_f32(rows->type, row, rows->dim, work);
+                values = work;
+            }
+            status = check_f32(values, rows, i, metric, error);
+            if (status == OMEN_OK && rows->type != stored && stored == VECTOR_F16)
+                status = check_half(values, rows, i, metric, error);
         }
         if (status != OMEN_OK)
             return status;
@@ -77,7 +75,12 @@ void
 vector_input_convert(const struct vector_rows *rows, size_t i, enum vector_type stored, float *work,
                      void *out)
 {
-    memcpy(work, vector_rows_at(rows, i), rows->dim * sizeof *work);
+    const void *row = vector_rows_at(rows, i);
+    if (rows->type == stored) {
+        memcpy(out, row, rows->dim * vector_type_bytes(stored));
+        return;
+    }
+    vector_to_f32(rows->type, row, rows->dim, work);
     vector_from_f32(stored, work, rows->dim, out);
 }
 
@@ -173,27 +176,25 @@ refuse_component(const float *values, const struct vector_rows *rows, size_t row
                      where(&place, row), kernels_best()->name);
 }
 
-// A finite f32 may be infinite in f16, and a short one zero in f16 or bf16. (A bf16 overflows only where the squared
-// length does.)
+// A finite float may be infinite in f16, and a short one zero. (A bf16 overflows only where the squared length does.)
 static omen_status
-check_converted(const struct vector_rows *rows, size_t row, enum vector_type stored,
-                enum metric metric, float *work, struct omen_error *error)
+check_half(const float *values, const struct vector_rows *rows, size_t row, enum metric metric,
+           struct omen_error *error)
 {
     struct place place;
-    memcpy(work, vector_rows_at(rows, row), rows->dim * sizeof *work);
     float high = 0.0f;
     for (uint32_t i = 0; i < rows->dim; i++)
-        high = fabsf(work[i]) > high ? fabsf(work[i]) : high;
+        high = fabsf(values[i]) > high ? fabsf(values[i]) : high;
 
-    if (stored == VECTOR_F16 && high > HALF_MAX) {
+    if (high > HALF_MAX) {
         for (uint32_t i = 0; i < rows->dim; i++) {
-            if (isinf(half_to_float(float_to_half(work[i]))))
+            if (isinf(half_to_float(float_to_half(values[i]))))
                 return error_set(error, OMEN_E_NOT_FINITE,
                                  "%scomponent %u is %g, which f16 cannot hold", where(&place, row),
-                                 i, (double)work[i]);
+                                 i, (double)values[i]);
         }
     }
-    if (stored == VECTOR_F16 && high < HALF_MIN && metric == METRIC_COSINE)
+    if (high < HALF_MIN && metric == METRIC_COSINE)
         return error_set(error, OMEN_E_ZERO_VECTOR,
                          "%sall components are below 2^-24, which f16 cannot tell from zero",
                          where(&place, row));

@@ -28,12 +28,19 @@ vector_rows_at(const struct vector_rows *rows, size_t i)
     return (const char *)rows->rows + i * rows->stride;
 }
 
-// Can rows of `type` be stored in an index of type `stored`? The same, or f32 into f16 and bf16.
+static inline bool
+vector_type_is_known(int type)
+{
+    return type >= VECTOR_F32 && type <= VECTOR_U8;
+}
+
+// Can rows of `type` be stored in an index of type `stored`? Floats hold any: integers of 8 bits exactly, f16 and bf16 in f32 exactly,
+// the others rounded as the index says it stores them. Integers hold their own only, since what would become of a fraction, or of 200
+// as an i8, is nobody's guess.
 static inline bool
 vector_type_fits(enum vector_type type, enum vector_type stored)
 {
-    return type == stored ||
-           (type == VECTOR_F32 && (stored == VECTOR_F16 || stored == VECTOR_BF16));
+    return type == stored || (stored != VECTOR_I8 && stored != VECTOR_U8);
 }
 
 // Every row must be finite, also after conversion to `stored`, short enough for VECTOR_NORM2_MAX, and have a
@@ -42,7 +49,7 @@ OMEN_MUST_CHECK omen_status vector_input_check(const struct vector_rows *rows,
                                                enum vector_type stored, enum metric metric,
                                                float *work, struct omen_error *error);
 
-// One row to the stored type; `work` has room for dim floats.
+// One row, of a type that fits, to the stored type; `work` has room for dim floats.
 void vector_input_convert(const struct vector_rows *rows, size_t i, enum vector_type stored,
                           float *work, void *out);
 

@@ -58,15 +58,13 @@ write_check(const struct shard *shard, const omen_batch *given, struct omen_erro
                          given->count, options->slots_max);
     if (given->vectors == NULL)
         return error_set(error, OMEN_E_INVALID, "vectors is NULL");
-    if (given->dtype < OMEN_F32 || given->dtype > OMEN_U8 ||
-        !vector_type_fits((enum vector_type)given->dtype, (enum vector_type)options->dtype)) {
-        static const char *const names[] = {"?", "f32", "f16", "bf16", "i8", "u8"};
-        const int type = (int)given->dtype;
-        return error_set(
-            error, OMEN_E_DTYPE, "rows are %s, but this index holds %s%s",
-            names[type >= OMEN_F32 && type <= OMEN_U8 ? type : 0], names[options->dtype],
-            options->dtype == OMEN_F16 || options->dtype == OMEN_BF16 ? " (and converts f32)" : "");
-    }
+    static const char *const names[] = {"?", "f32", "f16", "bf16", "i8", "u8"};
+    if (!vector_type_is_known((int)given->dtype))
+        return error_set(error, OMEN_E_DTYPE,
+                         "dtype of the rows is %d; there are 1 (f32) to 5 (u8)", (int)given->dtype);
+    if (!vector_type_fits((enum vector_type)given->dtype, (enum vector_type)options->dtype))
+        return error_set(error, OMEN_E_DTYPE, "rows are %s, but this index holds %s only",
+                         names[given->dtype], names[options->dtype]);
     const size_t row_bytes =
         (size_t)options->dimension * vector_type_bytes((enum vector_type)given->dtype);
     if (given->stride != 0 && given->stride < row_bytes)

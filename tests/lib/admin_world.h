@@ -49,10 +49,10 @@ admin_look(void)
             .ip = {[10] = 0xff, [11] = 0xff, 127, 0, 0, (uint8_t)node->number}, .port = 7701};
         claim->meta.client = claim->meta.address;
         claim->meta.client.port = 7700;
-        claim->meta.data[ADMIN_NAME_AT] = 'n';
+        claim->meta.data[TURN_SAID_BYTES] = 'n';
         const int digits =
-            snprintf((char *)claim->meta.data + ADMIN_NAME_AT + 1, 8, "%u", node->number);
-        claim->meta.data_bytes = (uint8_t)(ADMIN_NAME_AT + 1 + (uint32_t)digits);
+            snprintf((char *)claim->meta.data + TURN_SAID_BYTES + 1, 8, "%u", node->number);
+        claim->meta.data_bytes = (uint8_t)(TURN_SAID_BYTES + 1 + (uint32_t)digits);
     }
 }
 

@@ -166,7 +166,10 @@ model_vector(const struct wire_vectors *from, uint32_t row, float *out)
 {
     struct list_cursor cursor;
     struct wire_vectors one;
-    if (from->form == VECTORS_RAW) {
+    if (from->form == VECTORS_RAW && from->dtype == WIRE_U8) {
+        for (uint32_t i = 0; i < MODEL_DIM; i++)
+            out[i] = from->bytes.bytes[row * MODEL_DIM + i];
+    } else if (from->form == VECTORS_RAW) {
         ck_assert_uint_eq(from->dtype, WIRE_F32);
         memcpy(out, from->bytes.bytes + row * MODEL_DIM * 4, MODEL_DIM * 4);
     } else if (from->form == VECTORS_NUMBERS) {

@@ -22,6 +22,7 @@ static uint64_t features; // that it knows
 static uint32_t wanted;   // voters; 0: nobody plans them
 static uint8_t number;    // in raft's group, that another node says is its; 0: it says none
 static bool leaving;      // it says that it is about to end
+static uint64_t knows;    // the features that it says; 0: it says none
 
 // What other voters of the test's do about messages of raft.
 enum voter { VOTER_SILENT, VOTER_HEARS, VOTER_FOLLOWS }; // the second takes no entry
@@ -214,6 +215,8 @@ claim_of(uint32_t node, uint8_t state, uint32_t incarnation)
         claim->meta.address.port = claim->meta.client.port = 7700;
         claim->meta.address.ip[15] = claim->meta.client.ip[15] = (uint8_t)node;
         claim->meta.roles = NODE_DATA;
+        if (knows != 0)
+            turn_said_program("n", 1, knows, &claim->meta);
         if (number != 0)
             turn_said_write(&(struct turn_said){.member = number, .leaving = leaving},
                             &claim->meta);

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import omendb
 
 from cluster import ClusterCase, until
 from omend_node import Node
@@ -67,7 +68,7 @@ class BuildsCase(ClusterCase):
         return self.client.call("job.get", {"job": number})
 
     def until_state(self, number: int, *states: str) -> dict[str, Any]:
-        """Who is asked may be another node than the one that was told, and hears of it a moment later."""
+        """Who is asked may be another node than the one that changed it, and hears of it a moment later."""
         def row() -> dict[str, Any]:
             now = self.job(number)
             return now if now["state"] in states else {}
@@ -76,7 +77,7 @@ class BuildsCase(ClusterCase):
 
     def begin(self) -> int:
         number = self.client.call("collection.build", {"collection": WIDE})["job"]
-        self.assertEqual(until("the job is there", lambda: self.job(number))["kind"], "build")
+        self.assertEqual(self.job(number)["kind"], "build")
         return number
 
     def until_done(self, number: int) -> None:
@@ -97,6 +98,23 @@ class BuildsCase(ClusterCase):
     def omenctl(self, *words: str) -> subprocess.CompletedProcess[str]:
         endpoints = ",".join(node.listen for node in self.nodes)
         return subprocess.run([self.ctl, "--endpoints", endpoints, *words], capture_output=True, text=True, timeout=150, check=False)
+
+
+class Jobs(ClusterCase):
+    def test_a_job_that_one_node_told_of_every_other_one_knows_at_once(self) -> None:
+        self.found()
+        small = self.client.create_collection("small", 2, metric="l2", shards=1, replicas=1, if_not_exists=True)
+        until("it has a primary", lambda: small.upsert([[1.0, 0.0]], [1]) or True)
+        clients = [self.client_of(node) for node in self.nodes]
+        for at in range(30):
+            told = clients[at % 3]
+            number = told.call("collection.build", {"collection": "small", "backend": "cuda"})["job"]  # waits for a builder with a GPU
+            for client in clients:
+                self.assertEqual(client.call("job.get", {"job": number})["state"], "waiting")
+            told.call("job.cancel", {"job": number})
+        for client in clients:
+            with self.assertRaisesRegex(omendb.errors.NotFoundError, "no job"):
+                client.call("job.get", {"job": 1 << 40})
 
 
 class Builds(BuildsCase):
@@ -233,12 +251,15 @@ class Untaken(BuildsCase):
         self.check_all()
 
     def test_a_job_that_requires_a_gpu_fails_when_no_builder_with_one_comes(self) -> None:
+        self.give_up()  # a cluster of its own, in which no other job has failed
         self.found()
         self.client.create_collection(WIDE, DIM, metric="l2", shards=SHARDS, replicas=COPIES, if_not_exists=True)
         asked = self.omenctl("collection", "build", WIDE, "--gpu", "require", "--wait")
         self.assertEqual(asked.returncode, 1, asked.stderr)
         self.assertIn("waits for a builder with a GPU: no builder is in the cluster", asked.stderr)
         self.assertIn("no builder with a GPU took it before it was given up", asked.stderr)
+        jobs = [row for row in json.loads(self.omenctl("check", "-o", "json").stdout) if row["check"] in ("job", "jobs")]
+        self.assertEqual([row["detail"] for row in jobs], ["1 failed of which nothing is missing now (job list has them)"])
 
 
 if __name__ == "__main__":

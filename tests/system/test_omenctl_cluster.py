@@ -564,7 +564,30 @@ class ExitCodes(Case):
     def test_a_job_that_failed_is_wrong_until_another_one_did_not(self) -> None:
         jobs = [{"job": number, "shard": shard, "kind": "build", "state": state, "text": "t"}
                 for number, shard, state in ((5, 1, "failed"), (6, 1, "done"), (7, 1, "failed"), (8, 2, "failed"), (9, 2, "running"))]
-        self.assertEqual(self.checked(job__list={"jobs": jobs}), {"job": ["7 has failed: t"]})
+        self.assertEqual(self.checked(job__list={"jobs": jobs}, shard__list={"shards": [self.shard_of(1, 5000), self.shard_of(2, 5000)]},
+                                      collection__stats={"points": 10_000, "tail": 3000, "shards": 2, "shards_failed": 0}),
+                         {"job": ["7 has failed: t; 3000 rows have no links yet"]})
+
+    @staticmethod
+    def shard_of(number: int, points: int) -> dict[str, Any]:
+        return {"shard": number, "collection": "docs", "range": "r", "primary": "a", "in_sync": ["a"], "state": "open", "points": points}
+
+    def test_a_failed_build_is_wrong_only_while_rows_lack_the_links_that_it_was_for(self) -> None:
+        def found(*points: int, tail: int, silent: int = 0) -> dict[str, list[str]]:
+            """By how many points its shards have; the failed job is of shard 1."""
+            shards = [self.shard_of(1 + place, each) for place, each in enumerate(points)]
+            stats = {"points": sum(points), "tail": tail, "shards": len(points), "shards_failed": silent}
+            job = {"job": 7, "shard": 1, "kind": "build", "state": "failed", "text": "t"}
+            return self.checked(job__list={"jobs": [job]}, shard__list={"shards": shards}, collection__stats=stats)
+
+        lacking = {"job": ["7 has failed: t; 1600 rows have no links yet"]}
+        self.assertEqual(found(5000, tail=0), {})  # the copies have linked them
+        self.assertEqual(found(5000, tail=1600), lacking)
+        self.assertEqual(found(800, 800, tail=1600), {})  # shards of so few have no links at all
+        self.assertEqual(found(5000, 800, tail=1600), lacking)
+        self.assertEqual(found(5000, 800, tail=900), {})
+        self.assertEqual(found(5000, tail=0, silent=1), {"job": ["7 has failed: t"]})  # nobody knows
+        self.assertEqual(found(tail=1600), {})  # the collection was dropped
 
     def test_a_shard_with_fewer_live_copies_than_writes_want_is_said_to_take_none(self) -> None:
         members = [{"node": name, "name": name, "address": "h:1", "roles": ["data"], "state": state}

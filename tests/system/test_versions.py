@@ -17,6 +17,7 @@ from omend_node import Node
 NEXT = FAR = FORMER = ""
 OWN, NEWER = 1, 3  # features
 TOO_OLD, NO_VERSION = 65, 78
+HALTED = 70  # it was too old for a map that came while it ran
 
 
 class Versions(ClusterCase):
@@ -80,6 +81,34 @@ class Versions(ClusterCase):
             old.program = type(self).program
             old.start()
             self.until_whole()
+        self.check_all()
+
+    def test_a_router_of_before_is_awaited_and_ends_where_it_comes_too_late(self) -> None:
+        self.give_up()  # a cluster of its own
+        self.program = FORMER
+        self.found()
+        router = Node(FORMER, self.folder, "router")
+        self.addCleanup(lambda: router.runs() and router.kill())
+        router.start("--roles", "router", "--join", ",".join(node.peer for node in self.nodes))
+        router.stands_at("meta.nodes", nodes="3", up="3", voters="3")
+        for node in self.nodes:
+            self.exchange(node, type(self).program)
+        # Who plans its copies would have switched features on first.
+        made = self.client.create_collection("between", 2, metric="l2", shards=self.shards)
+        until("a first write is done", lambda: made.upsert([[1.0, 0.0]], [1]) or True)
+        self.assertEqual(self.features(), 0)
+        through = self.client_of(router)
+        until("the old router serves what is new", lambda: through.collection("between", consistency="strong").count() == 1)
+        self.assertEqual(router.stop(), 0)
+        router.program = type(self).program
+        router.start("--roles", "router")
+        until("the feature is in use", lambda: self.features() == OWN)
+        until("the router has that map", lambda: self.client_of(router).info()["features"] == OWN)
+        self.assertEqual(router.stop(), 0)
+        router.program = FORMER
+        router.start("--roles", "router", ready=False)
+        self.assertEqual(router.wait(), HALTED)
+        self.assertIn("does not know", router.lines[-1]["why"])
         self.check_all()
 
     def test_a_program_that_knows_no_version_of_ours_is_told_so(self) -> None:

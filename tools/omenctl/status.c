@@ -13,6 +13,7 @@
 
 #define DETAIL_BYTES 256u
 #define CLOCK_APART_MS 10000 // a node warns of as much in its log
+#define LINKED_ROWS 1024u    // of a shard: with fewer none is linked (docs/PROTOCOL.md, "tail")
 
 static const struct api_nothing nothing;
 
@@ -122,7 +123,8 @@ advice_of(const char *what)
          "set it right, and keep it so (NTP). Until then that node goes by the others' clocks"},
         {"shard", "copies are made anew by themselves where a node has room: look again, and at "
                   "node list. Where all copies in sync are lost: shard force-primary"},
-        {"job", "job get says why; what it was for can be asked for again"},
+        {"job", "job get says why. Ask for it again: collection build --wait, which the copies do "
+                "where no builder is"},
     };
     for (size_t i = 0; i < sizeof advices / sizeof *advices; i++)
         if (strcmp(advices[i].what, what) == 0)
@@ -358,29 +360,106 @@ is_made_good(const struct listing *jobs, const struct api_job *failed)
     return false;
 }
 
+// Rows of a collection that have no links and should: a shard of few makes none. What is not known is not 0.
+static uint64_t
+rows_without_links(struct client *client, struct wire_text collection)
+{
+    const struct api_of_collection of = {.collection = collection};
+    const struct api_shards_ask by_shard = {.collection = collection};
+    const struct field *field = shape_field(&api_shards, "shards");
+    struct api_stats stats = {0};
+    struct api_shards shards = {0};
+    struct api_shard shard;
+    struct client_reply reply;
+    struct client_error error;
+    struct list_cursor cursor;
+    uint64_t without = UINT64_MAX, few = 0;
+    if (client_call_method(client, METHOD_COLLECTION_STATS, &of, &reply, &stats, &error) ==
+            OMEN_OK &&
+        stats.tail.given != 0 && stats.shards_failed == 0)
+        without = stats.tail.value;
+    client_reply_fini(&reply);
+    if (without == 0 || without == UINT64_MAX)
+        return without;
+    if (client_call_method(client, METHOD_SHARD_LIST, &by_shard, &reply, &shards, &error) ==
+        OMEN_OK) {
+        list_begin(&cursor, field, &shards.shards);
+        while (list_next(&cursor, &shard))
+            few +=
+                shard.points.given == 0 || shard.points.value >= LINKED_ROWS ? 0 : LINKED_ROWS - 1;
+    }
+    client_reply_fini(&reply);
+    return without > few ? without : 0;
+}
+
+static bool
+collection_of(const struct listing *shards, uint64_t number, struct wire_text *collection)
+{
+    struct list_cursor cursor;
+    struct api_shard shard;
+    list_begin(&cursor, shards->field, shards->list);
+    while (list_next(&cursor, &shard))
+        if (shard.shard == number) {
+            *collection = shard.collection;
+            return true;
+        }
+    return false;
+}
+
+// Whether what it was for is there, or wanted no more, without it. Nothing is told of that in the list of jobs: where no builder is,
+// copies build without a job.
+static bool
+is_needless(struct client *client, const struct listing *shards, const struct api_job *failed,
+            uint64_t *without)
+{
+    struct wire_text collection;
+    if (!collection_of(shards, failed->shard, &collection))
+        return true; // it was dropped, or split since
+    *without = failed->kind == API_JOB_BUILD ? rows_without_links(client, collection) : UINT64_MAX;
+    return *without == 0;
+}
+
+static void
+add_failed(struct checks *checks, const struct api_job *job, uint64_t without)
+{
+    char rows[64] = "";
+    if (without != UINT64_MAX)
+        snprintf(rows, sizeof rows, "; %" PRIu64 " rows have no links yet", without);
+    add_check(checks, "job", false, "%" PRIu64 " has failed: %.*s%s", job->job,
+              (int)job->text.count, job->text.count > 0 ? job->text.bytes : "", rows);
+}
+
 static enum exit_code
 check_jobs(struct checks *checks, struct client *client)
 {
-    struct listing listing;
+    struct listing listing, shards = {.reply = {0}};
     struct list_cursor cursor;
     struct api_job job;
-    uint32_t failed = 0;
-    const enum exit_code code =
-        listing_ask(checks->call, client, METHOD_JOB_LIST, "jobs", &listing);
+    uint64_t without = 0;
+    uint32_t failed = 0, needless = 0;
+    enum exit_code code = listing_ask(checks->call, client, METHOD_JOB_LIST, "jobs", &listing);
     if (code != EXIT_FINE)
         return code;
+    code = listing_ask(checks->call, client, METHOD_SHARD_LIST, "shards", &shards);
     list_begin(&cursor, listing.field, listing.list);
-    while (list_next(&cursor, &job)) {
+    while (code == EXIT_FINE && list_next(&cursor, &job)) {
         if (job.state != API_JOB_FAILED || is_made_good(&listing, &job))
             continue;
+        if (is_needless(client, &shards, &job, &without)) {
+            needless++;
+            continue;
+        }
         failed++;
-        add_check(checks, "job", false, "%" PRIu64 " has failed: %.*s", job.job,
-                  (int)job.text.count, job.text.count > 0 ? job.text.bytes : "");
+        add_failed(checks, &job, without);
     }
-    if (failed == 0)
+    if (code == EXIT_FINE && failed == 0 && needless == 0)
         add_check(checks, "jobs", true, "none has failed");
+    else if (code == EXIT_FINE && failed == 0)
+        add_check(checks, "jobs", true,
+                  "%u failed of which nothing is missing now (job list has them)", needless);
+    client_reply_fini(&shards.reply);
     client_reply_fini(&listing.reply);
-    return EXIT_FINE;
+    return code;
 }
 
 static enum exit_code

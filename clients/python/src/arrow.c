@@ -21,8 +21,9 @@ element_of_arrow(const char *format)
     static const struct {
         const char *format;
         enum element element;
-    } table[] = {{"f", ELEMENT_F32}, {"g", ELEMENT_F64}, {"e", ELEMENT_F16},
-                 {"c", ELEMENT_I8},  {"C", ELEMENT_U8},  {"S", ELEMENT_U16}};
+    } table[] = {{"f", ELEMENT_F32}, {"g", ELEMENT_F64}, {"e", ELEMENT_F16}, {"c", ELEMENT_I8},
+                 {"C", ELEMENT_U8},  {"s", ELEMENT_I16}, {"S", ELEMENT_U16}, {"i", ELEMENT_I32},
+                 {"I", ELEMENT_U32}, {"l", ELEMENT_I64}, {"L", ELEMENT_U64}};
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
         if (strcmp(format, table[i].format) == 0)
             return table[i].element;
@@ -79,8 +80,8 @@ describe_values(struct raw *raw, const struct ArrowSchema *schema, const struct 
     raw->element = schema->dictionary == NULL ? element_of_arrow(schema->format) : ELEMENT_NONE;
     if (raw->element == ELEMENT_NONE) {
         raise_error(OMEN_E_DTYPE,
-                    "Arrow values have format '%s'%s; vectors are float32, float64, float16, int8 "
-                    "or uint8",
+                    "Arrow values have format '%s'%s; vectors are float16, float32, float64 or "
+                    "integers",
                     schema->format, schema->dictionary != NULL ? " and a dictionary" : "");
         return -1;
     }

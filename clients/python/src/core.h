@@ -81,7 +81,12 @@ enum element {
     ELEMENT_BF16,
     ELEMENT_I8,
     ELEMENT_U8,
-    ELEMENT_U16
+    ELEMENT_U16,
+    ELEMENT_I16, // these the engine does not know
+    ELEMENT_I32,
+    ELEMENT_U32,
+    ELEMENT_I64,
+    ELEMENT_U64
 };
 struct raw {
     const char *data;
@@ -95,6 +100,7 @@ struct raw {
     PyObject *keep_schema; // Arrow has two: the schema, or what came out of a stream
 };
 size_t element_bytes(enum element element);
+enum element element_of_integers(size_t bytes, bool has_sign);
 // 1: filled; 0: the object offers no array, and no exception is set; -1: exception. raw_close after
 // 1 only.
 int raw_open(struct raw *raw, PyObject *object);

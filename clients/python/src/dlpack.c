@@ -67,9 +67,9 @@ element_of_tensor(const struct dl_tensor *tensor)
         return ELEMENT_NONE;
     switch (tensor->dtype.code) {
     case CODE_INT:
-        return bits == 8 ? ELEMENT_I8 : ELEMENT_NONE;
+        return element_of_integers(bits / 8, true);
     case CODE_UINT:
-        return bits == 8 ? ELEMENT_U8 : bits == 16 ? ELEMENT_U16 : ELEMENT_NONE;
+        return element_of_integers(bits / 8, false);
     case CODE_FLOAT:
         return bits == 32   ? ELEMENT_F32
                : bits == 64 ? ELEMENT_F64
@@ -101,8 +101,8 @@ describe(struct raw *raw, const struct dl_tensor *tensor)
     if (raw->element == ELEMENT_NONE) {
         raise_error(
             OMEN_E_DTYPE,
-            "tensor has elements of DLPack code %d, %d bits; vectors are f32, f64, f16, bf16, i8 "
-            "or u8",
+            "tensor has elements of DLPack code %d, %d bits; vectors are f16, bf16, f32, f64 or "
+            "integers",
             (int)tensor->dtype.code, (int)tensor->dtype.bits);
         return -1;
     }

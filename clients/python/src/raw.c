@@ -12,12 +12,17 @@ element_bytes(enum element element)
 {
     switch (element) {
     case ELEMENT_F64:
+    case ELEMENT_I64:
+    case ELEMENT_U64:
         return 8;
     case ELEMENT_F32:
+    case ELEMENT_I32:
+    case ELEMENT_U32:
         return 4;
     case ELEMENT_F16:
     case ELEMENT_BF16:
     case ELEMENT_U16:
+    case ELEMENT_I16:
         return 2;
     case ELEMENT_I8:
     case ELEMENT_U8:
@@ -31,13 +36,31 @@ element_bytes(enum element element)
 const char *
 element_name(enum element element)
 {
-    static const char *const names[] = {"none", "f32", "f64", "f16", "bf16", "i8", "u8", "u16"};
+    static const char *const names[] = {"none", "f32", "f64", "f16", "bf16", "i8", "u8",
+                                        "u16",  "i16", "i32", "u32", "i64",  "u64"};
     return names[element];
 }
 
-// The element of a struct-style format without its byte order.
+enum element
+element_of_integers(size_t bytes, bool has_sign)
+{
+    switch (bytes) {
+    case 1:
+        return has_sign ? ELEMENT_I8 : ELEMENT_U8;
+    case 2:
+        return has_sign ? ELEMENT_I16 : ELEMENT_U16;
+    case 4:
+        return has_sign ? ELEMENT_I32 : ELEMENT_U32;
+    case 8:
+        return has_sign ? ELEMENT_I64 : ELEMENT_U64;
+    default:
+        return ELEMENT_NONE;
+    }
+}
+
+// The element of a struct-style format without its byte order. How many bytes 'l' has differs from system to system.
 static enum element
-element_of_format(const char *format)
+element_of_format(const char *format, size_t bytes)
 {
     if (format[0] == '\0' || format[1] != '\0')
         return ELEMENT_NONE;
@@ -48,14 +71,10 @@ element_of_format(const char *format)
         return ELEMENT_F64;
     case 'e':
         return ELEMENT_F16;
-    case 'b':
-        return ELEMENT_I8;
-    case 'B':
-        return ELEMENT_U8;
-    case 'H':
-        return ELEMENT_U16;
     default:
-        return ELEMENT_NONE;
+        return strchr("bhilq", format[0]) != NULL   ? element_of_integers(bytes, true)
+               : strchr("BHILQ", format[0]) != NULL ? element_of_integers(bytes, false)
+                                                    : ELEMENT_NONE;
     }
 }
 
@@ -72,11 +91,11 @@ read_format(struct raw *raw)
                      raw->view.format);
         return -1;
     }
-    raw->element = element_of_format(format);
+    raw->element = element_of_format(format, (size_t)raw->view.itemsize);
     if (raw->element != ELEMENT_NONE)
         return 0;
     raise_error(OMEN_E_DTYPE,
-                "array has elements of format '%s'; vectors are f32, f64, f16, i8 or u8", format);
+                "array has elements of format '%s'; vectors are f16, f32, f64 or integers", format);
     return -1;
 }
 
@@ -177,21 +196,43 @@ widen_halves(float *out, enum element from, const char *in, size_t count)
     }
 }
 
+#define WIDEN(type)                                                                                \
+    for (size_t i = 0; i < count; i++) {                                                           \
+        type value;                                                                                \
+        memcpy(&value, in + i * sizeof value, sizeof value);                                       \
+        out[i] = (float)value;                                                                     \
+    }                                                                                              \
+    break
+
 void
 widen_run(float *out, enum element from, const char *in, size_t count)
 {
-    if (from == ELEMENT_F64) {
-        for (size_t i = 0; i < count; i++) {
-            double value;
-            memcpy(&value, in + 8 * i, sizeof value);
-            out[i] = (float)value;
-        }
-    } else if (from == ELEMENT_F32) {
+    switch (from) {
+    case ELEMENT_F32:
         memcpy(out, in, count * sizeof *out);
-    } else if (from == ELEMENT_I8 || from == ELEMENT_U8) {
-        for (size_t i = 0; i < count; i++)
-            out[i] = from == ELEMENT_I8 ? (float)(signed char)in[i] : (float)(unsigned char)in[i];
-    } else {
+        break;
+    case ELEMENT_F64:
+        WIDEN(double);
+    case ELEMENT_I8:
+        WIDEN(int8_t);
+    case ELEMENT_U8:
+        WIDEN(uint8_t);
+    case ELEMENT_I16:
+        WIDEN(int16_t);
+    case ELEMENT_I32:
+        WIDEN(int32_t);
+    case ELEMENT_U32:
+        WIDEN(uint32_t);
+    case ELEMENT_I64:
+        WIDEN(int64_t);
+    case ELEMENT_U64:
+        WIDEN(uint64_t);
+    case ELEMENT_F16:
+    case ELEMENT_BF16:
         widen_halves(out, from, in, count);
+        break;
+    case ELEMENT_U16:
+    case ELEMENT_NONE:
+        break; // rows.c refuses them
     }
 }

@@ -2,9 +2,8 @@
 // that is possible.
 //
 // Shape: shell. Memory is used in place when the components of a row lie side by side in an element
-// type that the engine takes; rows may be any positive stride apart. Copied are: f64 (and half
-// floats for an f32 index), which become f32; rows that run backwards, overlap or are not aligned;
-// lists of numbers. All else is an error, because a silent copy of a million vectors is a bad
+// type that the engine takes; rows may be any positive stride apart. Copied are: f64 and wider
+// integers, which become f32; rows that run backwards, overlap or are not aligned; lists of numbers. All else is an error, because a silent copy of a million vectors is a bad
 // surprise.
 #include <limits.h>
 #include <string.h>
@@ -29,37 +28,39 @@ element_of_dtype(omen_dtype dtype)
     return ELEMENT_NONE;
 }
 
+// Whether an index of this type converts what it is given: floats hold any numbers, integers their own only. Queries are converted by
+// all.
 static bool
-is_floating(enum element element)
+converts(const struct rows_want *want)
 {
-    return element == ELEMENT_F32 || element == ELEMENT_F64 || element == ELEMENT_F16 ||
-           element == ELEMENT_BF16;
+    return want->use == ROWS_QUERY || (want->dtype != OMEN_I8 && want->dtype != OMEN_U8);
 }
 
-// Whether f32 may be given to an index of this type.
-static bool
-takes_f32(const struct rows_want *want)
+// The type in which the engine gets these elements: their own, or f32 where it does not know that.
+static omen_dtype
+dtype_of_element(enum element element)
 {
-    return want->use == ROWS_QUERY || is_floating(element_of_dtype(want->dtype));
+    static const omen_dtype known[] = {OMEN_F32, OMEN_F16, OMEN_BF16, OMEN_I8, OMEN_U8};
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+        if (element == element_of_dtype(known[i]))
+            return known[i];
+    return OMEN_F32;
 }
 
-// The type in which the engine gets these elements: the index's own, or f32.
 static int
 choose_dtype(const struct rows_want *want, enum element *element, omen_dtype *out)
 {
     if (*element == ELEMENT_U16 && want->dtype == OMEN_BF16)
         *element = ELEMENT_BF16; // numpy has no bf16; its users carry the bits as uint16
-    if (*element == element_of_dtype(want->dtype)) {
-        *out = want->dtype;
-        return 0;
-    }
-    if (is_floating(*element) && takes_f32(want)) {
-        *out = OMEN_F32;
+    // Elsewhere nobody knows whether these are numbers or such bits.
+    const bool fits = *element != ELEMENT_U16 && converts(want);
+    if (fits || *element == element_of_dtype(want->dtype)) {
+        *out = dtype_of_element(*element);
         return 0;
     }
     raise_error(OMEN_E_DTYPE, "vectors are %s; an index of dtype %s takes %s",
                 element_name(*element), dtype_name(want->dtype),
-                takes_f32(want) ? "its own type and floating point" : "only its own type");
+                converts(want) ? "floating point and other integers" : "only its own type");
     return -1;
 }
 
@@ -277,7 +278,7 @@ static int
 rows_from_list(struct rows *rows, PyObject *list, const struct rows_want *want)
 {
     const Py_ssize_t count = PyList_Size(list);
-    rows->dtype = takes_f32(want) ? OMEN_F32 : want->dtype;
+    rows->dtype = converts(want) ? OMEN_F32 : want->dtype;
     rows->single = count > 0 && is_number(PyList_GetItem(list, 0));
     rows->count = rows->single ? 1 : (size_t)count;
     if (rows->single && check_dimension(want, count) < 0)

@@ -53,7 +53,18 @@ ArrowArray._fields_ = [
     ("private_data", c.c_void_p),
 ]
 
-_FORMATS = {"float32": b"f", "float64": b"g", "float16": b"e", "int8": b"c", "uint8": b"C", "int64": b"l"}
+_FORMATS = {
+    "float32": b"f",
+    "float64": b"g",
+    "float16": b"e",
+    "int8": b"c",
+    "uint8": b"C",
+    "int16": b"s",
+    "int32": b"i",
+    "uint32": b"I",
+    "int64": b"l",
+    "uint64": b"L",
+}
 
 
 class ArrowRows:

@@ -69,9 +69,9 @@ END_TEST
 START_TEST(a_node_that_says_no_name_or_a_bad_one_has_its_number)
 {
     if (_i == 0)
-        admin.members[1].meta.data_bytes = ADMIN_NAME_AT;
+        admin.members[1].meta.data_bytes = TURN_SAID_BYTES;
     else if (_i == 1)
-        admin.members[1].meta.data[ADMIN_NAME_AT] = ' ';
+        admin.members[1].meta.data[TURN_SAID_BYTES] = ' ';
     else
         admin.view.member_count = 1; // not heard of
     ck_assert_int_eq(of(METHOD_NODE_GET, "node-2"), OMEN_OK);
@@ -81,7 +81,7 @@ END_TEST
 
 START_TEST(a_name_of_two_is_refused)
 {
-    admin.members[2].meta.data[ADMIN_NAME_AT + 1] = '2';
+    admin.members[2].meta.data[TURN_SAID_BYTES + 1] = '2';
     claim_refused(METHOD_NODE_GET, "n2", OMEN_E_INVALID, "two nodes are named 'n2'");
     ck_assert_int_eq(of(METHOD_NODE_GET, SECOND), OMEN_OK);
     claim_refused(METHOD_NODE_GET, "n7", OMEN_E_NOT_FOUND, "no node 'n7' in the cluster");

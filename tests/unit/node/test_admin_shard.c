@@ -366,6 +366,28 @@ START_TEST(a_job_of_the_map_is_shown_and_cancelled)
 }
 END_TEST
 
+START_TEST(a_job_is_cancelled_though_who_is_at_it_has_said_so_meanwhile_but_not_when_it_is_over)
+{
+    struct command command = command_of(COMMAND_JOB_CREATE);
+    command.job = (struct command_job){.kind = JOB_BUILD, .shard = shard};
+    const uint64_t id = world_apply(&world, &command).value;
+    command.job = (struct command_job){
+        .job = id, .expected = VERSION_ANY, .owner = 2, .progress = 250, .lease_ms = 1000};
+    command.kind = COMMAND_JOB_CLAIM;
+    ck_assert_int_eq(world_apply(&world, &command).status, OMEN_OK);
+    admin_look();
+    const struct api_change_job cancel = {.job = id};
+    ck_assert_int_eq(admin_begin(METHOD_JOB_CANCEL, &cancel), ADMIN_PROPOSE);
+    command.kind = _i == 0 ? COMMAND_JOB_RENEW : COMMAND_JOB_END;
+    command.job.state = _i == 0 ? 0 : JOB_DONE;
+    ck_assert_int_eq(world_apply(&world, &command).status, OMEN_OK);
+    ck_assert_int_eq(admin_end(), _i == 0 ? OMEN_OK : OMEN_E_CONFLICT);
+    ck_assert_uint_eq(map_job(&world.map, id)->state, _i == 0 ? JOB_FAILED : JOB_DONE);
+    if (_i == 1)
+        ck_assert(strstr(admin.error.text, "is over") != NULL);
+}
+END_TEST
+
 static Suite *
 admin_shard_suite(void)
 {
@@ -387,6 +409,9 @@ admin_shard_suite(void)
     tcase_add_test(tcase, a_primary_is_forced_only_with_a_yes);
     tcase_add_test(tcase, what_cannot_be_forced_is_refused);
     tcase_add_test(tcase, a_job_of_the_map_is_shown_and_cancelled);
+    tcase_add_loop_test(
+        tcase, a_job_is_cancelled_though_who_is_at_it_has_said_so_meanwhile_but_not_when_it_is_over,
+        0, 2);
     suite_add_tcase(suite, tcase);
     return suite;
 }

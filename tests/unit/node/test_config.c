@@ -185,9 +185,9 @@ START_TEST(a_wrong_value_is_named_with_its_place)
     claim_wrong(READ(nothing, "--data", "d", "--name", "a b"), EXIT_BAD_OPTION,
                 "--name: \"a b\" is no name");
     char name[GOSSIP_DATA_BYTES_MAX + 1] = {0}; // gossip has room for so many
-    memset(name, 'n', GOSSIP_DATA_BYTES_MAX - TURN_SAID_BYTES);
+    memset(name, 'n', TURN_SAID_NAME_MAX);
     ck_assert_int_eq(READ(nothing, "--data", "d", "--name", name), CONFIG_RUN);
-    name[GOSSIP_DATA_BYTES_MAX - TURN_SAID_BYTES] = 'n';
+    name[TURN_SAID_NAME_MAX] = 'n';
     claim_wrong(READ(nothing, "--data", "d", "--name", name), EXIT_BAD_OPTION, "is no name");
     claim_wrong(READ(nothing, "--data", "d", "--join", "127.0.0.1:0"), EXIT_BAD_OPTION,
                 "--join: \"127.0.0.1:0\"");

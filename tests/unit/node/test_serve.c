@@ -11,6 +11,7 @@
 #include <stdio.h>
 
 #include "base/pool.h"
+#include "index/vector.h"
 #include "tests/lib/check_main.h"
 #include "tests/lib/serve_world.h"
 #include "wire/found.h"
@@ -299,7 +300,6 @@ START_TEST(what_no_search_takes_is_refused_by_why_not_wherever_the_point_is)
     open_of(LOOP_SHARDS(_i), OMEN_F32);
     ck_assert_ptr_nonnull(fill(false));
     static const float numbers[][4] = {{0, NAN, 0, 0}, {1e30f, 0, 0, 0}, {0, 0, 0, 0}};
-    static const int8_t integers[4] = {1, 2, 3, 4};
     const struct {
         struct wire_vectors vector;
         const char *filter;
@@ -308,13 +308,6 @@ START_TEST(what_no_search_takes_is_refused_by_why_not_wherever_the_point_is)
     } cases[] = {
         {raw(numbers[0], 4), "n > 200", OMEN_E_NOT_FINITE, "component 1 is NaN"},
         {raw(numbers[1], 4), "n > 200", OMEN_E_NOT_FINITE, "its squared length is above 1e37"},
-        {{.form = VECTORS_RAW,
-          .dtype = WIRE_I8,
-          .count = 4,
-          .bytes = {(const uint8_t *)integers, 4}},
-         "n > 200",
-         OMEN_E_DTYPE,
-         "vectors are i8"},
         {raw(numbers[2], 3), "n > 200", OMEN_E_DIMENSION, "vector has 3 components"},
         {raw(numbers[2], 4), "n >", OMEN_E_FILTER, "column 4"},
     };
@@ -534,6 +527,68 @@ START_TEST(arrays_of_numbers_become_what_the_collection_stores)
     static const uint8_t shorter[] = {0x91, 0x93, 1, 2, 3};
     ask.vectors.bytes = (struct wire_bytes){shorter, sizeof shorter};
     refused(METHOD_POINT_UPSERT, &ask, OMEN_E_DIMENSION, "vectors[0] has 3");
+}
+END_TEST
+
+static struct wire_vectors
+typed(uint8_t dtype, uint32_t count, const uint8_t *bytes)
+{
+    return (struct wire_vectors){.form = VECTORS_RAW,
+                                 .dtype = dtype,
+                                 .count = count,
+                                 .bytes = {bytes, count * (uint32_t)wire_dtype_bytes(dtype)}};
+}
+
+static float
+nearest_distance(const struct wire_vectors *query, uint64_t id)
+{
+    const struct api_query_search search = {ASK, .vector = *query, .k = 1};
+    const struct api_hits *hits = sw_call(sw, METHOD_QUERY_SEARCH, &search);
+    struct list_cursor cursor;
+    struct api_hit hit;
+    ck_assert_ptr_nonnull(hits);
+    list_begin(&cursor, shape_field(&api_hits, "hits"), &hits->hits);
+    ck_assert(list_next(&cursor, &hit));
+    ck_assert_uint_eq(hit.id.number, id);
+    return hit.distance;
+}
+
+// As one extension of all rows, and as an array of extensions.
+START_TEST(a_collection_of_floats_takes_vectors_of_every_type_and_is_searched_by_them)
+{
+    static const omen_dtype stored[] = {OMEN_F32, OMEN_F16, OMEN_BF16};
+    const float numbers[8] = {1, 2, 3, 4, 100, 0, 7, 5};
+    const struct wire_id two[] = {{.given = 1, .number = 1}, {.given = 1, .number = 2}};
+    open_of(2, stored[_i]);
+    for (uint8_t dtype = WIRE_F32; dtype <= WIRE_U8; dtype++) {
+        uint8_t raw_rows[8 * 4], packed[64];
+        struct encode encode;
+        vector_from_f32((enum vector_type)dtype, numbers, 8, raw_rows);
+        struct api_point_upsert ask = {ASK, .ids = {.count = 2, .items = two},
+                                       .vectors = typed(dtype, 8, raw_rows)};
+        ck_assert_ptr_nonnull(sw_call(sw, METHOD_POINT_UPSERT, &ask));
+        const uint32_t bytes = ask.vectors.bytes.count / 2;
+        const struct wire_vectors second = typed(dtype, 4, raw_rows + bytes);
+        ck_assert_float_eq(nearest_distance(&second, 2), 0);
+
+        encode_init(&encode, sizeof packed);
+        encode_array(&encode, 2);
+        encode_ext(&encode, (int8_t)dtype, (struct wire_bytes){raw_rows + bytes, bytes});
+        encode_ext(&encode, (int8_t)dtype, (struct wire_bytes){raw_rows, bytes});
+        ask.vectors = (struct wire_vectors){
+            .form = VECTORS_ROWS, .count = 2, .bytes = {encode.bytes, (uint32_t)encode.count}};
+        ck_assert_ptr_nonnull(sw_call(sw, METHOD_POINT_UPSERT, &ask)); // the other way round
+        ck_assert_float_eq(nearest_distance(&second, 1), 0);
+        encode_fini(&encode);
+    }
+    const float bad[4] = {1, 2, INFINITY, 4};
+    uint8_t row[8];
+    vector_from_f32(VECTOR_F16, bad, 4, row);
+    const struct api_point_upsert ask = {ASK, .ids = {.count = 1, .items = two},
+                                         .vectors = typed(WIRE_F16, 4, row)};
+    const struct api_query_search search = {ASK, .vector = typed(WIRE_F16, 4, row)};
+    refused(METHOD_POINT_UPSERT, &ask, OMEN_E_NOT_FINITE, "component 2 is +infinity");
+    refused(METHOD_QUERY_SEARCH, &search, OMEN_E_NOT_FINITE, "component 2 is +infinity");
 }
 END_TEST
 
@@ -828,6 +883,8 @@ serve_suite(void)
     tcase_add_loop_test(tcase, payloads_are_patched_and_points_deleted, 0, 2);
     tcase_add_loop_test(tcase, what_a_shard_finds_wrong_is_said_in_its_words, 0, 2);
     tcase_add_loop_test(tcase, arrays_of_numbers_become_what_the_collection_stores, 0, 5);
+    tcase_add_loop_test(
+        tcase, a_collection_of_floats_takes_vectors_of_every_type_and_is_searched_by_them, 0, 3);
     tcase_add_test(tcase, equal_distances_come_by_id_from_every_shard);
     tcase_add_test(tcase, a_field_index_is_made_and_given_up_by_an_entry);
     tcase_add_test(tcase, many_queries_are_answered_the_same_with_the_help_of_idle_workers);

@@ -253,14 +253,14 @@ END_TEST
 // ---- features ----
 
 static void
-register_node(uint64_t low, uint64_t knows)
+register_node(uint64_t low, uint64_t known)
 {
     struct command command = {.kind = COMMAND_NODE_REGISTER};
     command.node.uuid = (struct cluster_uuid){0, low};
     command.node.boot = 1;
     command.node.weight = 1;
     command.node.roles = NODE_DATA;
-    command.node.features = knows;
+    command.node.features = known;
     command.node.zone = (struct map_name){.count = 1, .bytes = "z"};
     step((struct turn_input){.kind = TURN_IN_PROPOSE, .command = &command});
     settle();
@@ -293,6 +293,31 @@ START_TEST(what_is_new_is_switched_on_once_all_nodes_know_it)
     ck_assert_uint_eq(turn.map.features, 4); // what the leader, too, knows
     end();
     features = 0;
+}
+END_TEST
+
+// A router: it says by gossip alone what it knows, and an older one says nothing.
+START_TEST(what_a_living_router_does_not_know_waits_until_it_does_or_is_gone)
+{
+    const struct gossip_id router = {0, 3};
+    features = 5;
+    begin(1000);
+    claim_of(3, GOSSIP_ALIVE, 1);
+    register_node(1, 7);
+    pass_seconds(2);
+    ck_assert_uint_le(gossip_find(&turn.gossip, router)->state, GOSSIP_SUSPECT);
+    ck_assert_uint_eq(turn.map.features, 0);
+    knows = 4;
+    if (_i == 0)
+        claim_of(3, GOSSIP_ALIVE, 2);
+    else if (_i == 1)
+        claim_of(3, GOSSIP_LEFT, 2);
+    while (_i == 2 && gossip_find(&turn.gossip, router)->state <= GOSSIP_SUSPECT)
+        pass_seconds(1);
+    pass_seconds(2);
+    ck_assert_uint_eq(turn.map.features, _i == 0 ? 4 : 5);
+    end();
+    knows = features = 0;
 }
 END_TEST
 
@@ -793,6 +818,8 @@ node_turn_suite(void)
     tcase_add_test(tcase, what_is_new_is_switched_on_once_all_nodes_know_it);
     tcase_add_test(tcase, who_does_not_know_what_is_switched_on_ends);
     tcase_add_test(tcase, a_new_cluster_has_its_features_before_a_collection);
+    tcase_add_loop_test(tcase, what_a_living_router_does_not_know_waits_until_it_does_or_is_gone, 0,
+                        3);
     tcase_add_test(tcase, a_lease_is_asked_for_granted_and_held);
     tcase_add_test(tcase, who_has_a_disk_that_takes_nothing_asks_for_no_lease_until_it_does);
     tcase_add_test(tcase, a_grant_names_the_end_of_its_leaders_log_not_what_is_applied);

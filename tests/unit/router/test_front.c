@@ -212,6 +212,34 @@ START_TEST(an_alias_and_an_array_of_numbers_search_as_well)
 }
 END_TEST
 
+// Who makes floats of them is the shard.
+START_TEST(vectors_of_another_type_go_to_the_shards_as_they_came)
+{
+    open_of(2);
+    const uint8_t bytes[2 * MODEL_DIM] = {0, 200, 0, 0, 9, 0, 0, 7};
+    const struct wire_id ids[2] = {number_id(1), number_id(2)};
+    const struct wire_vectors both = {.form = VECTORS_RAW,
+                                      .dtype = WIRE_U8,
+                                      .count = 2 * MODEL_DIM,
+                                      .bytes = {bytes, sizeof bytes}};
+    const struct api_point_upsert write = {ASK, .ids = {.count = 2, .items = ids}, .vectors = both};
+    ck_assert_ptr_nonnull(fw_call(fw, METHOD_POINT_UPSERT, &write));
+    const struct api_query_search ask = {ASK, .k = 1,
+                                         .vector = {.form = VECTORS_RAW,
+                                                    .dtype = WIRE_U8,
+                                                    .count = MODEL_DIM,
+                                                    .bytes = {bytes, MODEL_DIM}}};
+    const struct api_hits *hits = fw_call(fw, METHOD_QUERY_SEARCH, &ask);
+    struct list_cursor cursor;
+    struct api_hit hit;
+    ck_assert_ptr_nonnull(hits);
+    list_begin(&cursor, shape_field(&api_hits, "hits"), &hits->hits);
+    ck_assert(list_next(&cursor, &hit));
+    ck_assert_uint_eq(hit.id.number, 1);
+    ck_assert_float_eq(hit.distance, 0);
+}
+END_TEST
+
 START_TEST(a_search_by_id_does_not_find_the_point_itself)
 {
     open_of(LOOP_SHARDS(_i));
@@ -658,6 +686,7 @@ front_suite(void)
     tcase_add_loop_test(tcase, what_may_look_at_much_is_not_light, 0, 3);
     tcase_add_loop_test(tcase, a_search_answers_the_nearest_of_all_shards, 0, 3);
     tcase_add_test(tcase, an_alias_and_an_array_of_numbers_search_as_well);
+    tcase_add_test(tcase, vectors_of_another_type_go_to_the_shards_as_they_came);
     tcase_add_loop_test(tcase, a_search_by_id_does_not_find_the_point_itself, 0, 3);
     tcase_add_test(tcase, explain_says_what_each_shard_did);
     tcase_add_test(tcase, who_counts_hears_how_a_request_ended_and_what_it_took);

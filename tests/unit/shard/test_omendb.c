@@ -299,7 +299,7 @@ START_TEST(query_options_outside_their_limits_are_refused)
     ck_assert_says(omen_query(index_of, rows, &options, ids, NULL, NULL), OMEN_E_INVALID,
                    "ef is 10001");
     options.ef = 0;
-    options.dtype = OMEN_U8;
+    options.dtype = (omen_dtype)(OMEN_U8 + 1);
     ck_assert_says(omen_query(index_of, rows, &options, ids, NULL, NULL), OMEN_E_DTYPE,
                    "dtype of the query");
     options.dtype = OMEN_F32;

@@ -157,14 +157,61 @@ START_TEST(conversion_rounds_to_nearest)
 }
 END_TEST
 
-START_TEST(types_fit_themselves_and_f32_fits_halves)
+START_TEST(every_type_fits_floats_and_itself)
 {
     for (int type = VECTOR_F32; type <= VECTOR_U8; type++)
-        for (int stored = VECTOR_F32; stored <= VECTOR_U8; stored++) {
-            const bool half = stored == VECTOR_F16 || stored == VECTOR_BF16;
+        for (int stored = VECTOR_F32; stored <= VECTOR_U8; stored++)
             ck_assert_int_eq(vector_type_fits((enum vector_type)type, (enum vector_type)stored),
-                             type == stored || (type == VECTOR_F32 && half));
+                             type == stored || stored <= VECTOR_BF16);
+}
+END_TEST
+
+// Whole numbers up to 127, which all hold exactly.
+START_TEST(a_row_of_any_type_becomes_the_same_numbers_of_the_stored)
+{
+    const float numbers[5] = {1, 0, 127, 64, 3};
+    for (int type = VECTOR_F32; type <= VECTOR_U8; type++)
+        for (int stored = VECTOR_F32; stored <= VECTOR_BF16; stored++) {
+            char row[5 * 4], out[5 * 4], expected[5 * 4];
+            vector_from_f32((enum vector_type)type, numbers, 5, row);
+            vector_from_f32((enum vector_type)stored, numbers, 5, expected);
+            const struct vector_rows rows = rows_of(row, 5, (enum vector_type)type);
+            ck_assert_int_eq(
+                vector_input_check(&rows, (enum vector_type)stored, METRIC_COSINE, work, &error),
+                OMEN_OK);
+            vector_input_convert(&rows, 0, (enum vector_type)stored, work, out);
+            ck_assert_mem_eq(out, expected, 5 * vector_type_bytes((enum vector_type)stored));
         }
+}
+END_TEST
+
+// They went through f32 as if they were f32, and more than they have was read.
+START_TEST(regress_a_row_of_the_stored_type_that_does_not_lie_dense_is_copied_as_it_is)
+{
+    for (int type = VECTOR_F32; type <= VECTOR_U8; type++) {
+        const size_t bytes = 3 * vector_type_bytes((enum vector_type)type);
+        char row[16], out[12];
+        vector_from_f32((enum vector_type)type, (const float[3]){7, 1, 100}, 3, row);
+        const struct vector_rows rows = rows_of(row, 3, (enum vector_type)type);
+        vector_input_convert(&rows, 0, (enum vector_type)type, work, out);
+        ck_assert_mem_eq(out, row, bytes);
+    }
+}
+END_TEST
+
+START_TEST(a_bf16_that_f16_cannot_hold_is_refused_as_an_f32_is)
+{
+    const float big[3] = {1, 65536, 1}, tiny[3] = {0, 0x1p-25f, 0};
+    uint16_t row[3];
+    const struct vector_rows rows = rows_of(row, 3, VECTOR_BF16);
+    vector_from_f32(VECTOR_BF16, big, 3, row);
+    ck_assert_int_eq(vector_input_check(&rows, VECTOR_F32, METRIC_L2, work, &error), OMEN_OK);
+    ck_assert_int_eq(vector_input_check(&rows, VECTOR_F16, METRIC_L2, work, &error),
+                     OMEN_E_NOT_FINITE);
+    ck_assert_str_eq(error.text, "row 0: component 1 is 65536, which f16 cannot hold");
+    vector_from_f32(VECTOR_BF16, tiny, 3, row);
+    ck_assert_int_eq(vector_input_check(&rows, VECTOR_F16, METRIC_COSINE, work, &error),
+                     OMEN_E_ZERO_VECTOR);
 }
 END_TEST
 
@@ -182,7 +229,11 @@ suite(void)
                         0, 3);
     tcase_add_test(tcase, unaligned_query_is_copied_whole);
     tcase_add_test(tcase, conversion_rounds_to_nearest);
-    tcase_add_test(tcase, types_fit_themselves_and_f32_fits_halves);
+    tcase_add_test(tcase, every_type_fits_floats_and_itself);
+    tcase_add_test(tcase, a_row_of_any_type_becomes_the_same_numbers_of_the_stored);
+    tcase_add_test(tcase,
+                   regress_a_row_of_the_stored_type_that_does_not_lie_dense_is_copied_as_it_is);
+    tcase_add_test(tcase, a_bf16_that_f16_cannot_hold_is_refused_as_an_f32_is);
     suite_add_tcase(suite, tcase);
     return suite;
 }

@@ -88,13 +88,20 @@ fn another_element_type_than_the_index_has_is_refused_or_converted() {
     assert_eq!(kind(bytes.add(&[[1.0_f32, 2.0]])), ErrorKind::DType);
     bytes.add(&[[1_u8, 2]]).unwrap();
     assert_eq!(bytes.search(&[1.0_f32, 2.0], 1).unwrap()[0].distance, 0.0);
-    assert_eq!(kind(bytes.search(&[1_i8, 2], 1)), ErrorKind::DType);
+    assert_eq!(bytes.search(&[1_i8, 2], 1).unwrap()[0].distance, 0.0);
 
     let halves = Index::builder(1).metric(Metric::L2).dtype(DType::F16).open().unwrap();
     halves.add(&[2.0_f32]).unwrap();
     let points = halves.get(0_u64, With::Vectors).unwrap();
     assert_eq!(points.get(0).unwrap().vector_as::<F16>(), Some(&[F16(0x4000)][..]));
     assert_eq!(points.get(0).unwrap().vector_as::<f32>(), None);
+
+    let floats = Index::builder(1).metric(Metric::L2).open().unwrap();
+    floats.add(&[F16(0x4000)]).unwrap();
+    floats.add(&[3_u8]).unwrap();
+    let points = floats.get(&[0, 1], With::Vectors).unwrap();
+    assert_eq!(points.get(0).unwrap().vector_as::<f32>(), Some(&[2.0][..]));
+    assert_eq!(points.get(1).unwrap().vector_as::<f32>(), Some(&[3.0][..]));
 }
 
 #[test]
