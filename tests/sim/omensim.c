@@ -166,6 +166,9 @@ take(struct sim *sim, struct sim_event *event)
     case SIM_UPGRADE:
         upgrade(sim, event->at);
         break;
+    case SIM_HURRY:
+        sim_hurry_kinds(sim);
+        break;
     case SIM_FAULT:
         sim_fault_event(sim);
         break;
@@ -231,6 +234,9 @@ open_sim(struct sim *sim, const struct sim_options *options)
                 &sim->heap,
                 (struct sim_event){.at_ns = sim_upgrade_ns(sim, i), .kind = SIM_UPGRADE, .at = i});
     }
+    if (sim_last_upgrade_ns(sim) > 300 * SIM_MS)
+        sim_push(&sim->heap, (struct sim_event){.at_ns = sim_last_upgrade_ns(sim) - 300 * SIM_MS,
+                                                .kind = SIM_HURRY});
     for (uint32_t c = 0; c < SIM_CLIENTS; c++)
         sim_think(sim, c);
     sim_operator(sim);
