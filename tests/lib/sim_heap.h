@@ -39,6 +39,7 @@ enum sim_event_kind {
     SIM_ADMIN,    // of the shards, by an operator
     SIM_MEMBERS,  // of raft's group change
     SIM_UPGRADE,  // node `at` is started anew with a newer program
+    SIM_HURRY,    // collections come and go while the last is
     // Of routers, from here on (tests/lib/sim_routers.h).
     SIM_SUB, // `packet` of a router arrives at node `at`
     SIM_SUB_CANCEL,

@@ -7,7 +7,7 @@
 // other. In one seed of three the nodes begin with a program that does not know the feature, and are exchanged one by one.
 #ifndef OMEN_TESTS_SIM_KIND_H
 #define OMEN_TESTS_SIM_KIND_H
-#include "tests/lib/sim_types.h"
+#include "tests/lib/sim_net.h"
 
 static inline struct sim_collection *
 sim_collection(struct sim *sim, uint64_t id)
@@ -110,11 +110,33 @@ sim_want_collection(const struct sim *sim, char name, struct command *command)
     command->collection.replication = (uint8_t)(2 + sim->options.seed / 2 % 2);
 }
 
+// When the last node gets its newer program; 0: all always had it.
+static inline uint64_t
+sim_last_upgrade_ns(const struct sim *sim)
+{
+    uint64_t last_ns = 0;
+    for (uint32_t at = 0; at < sim->options.nodes; at++)
+        if (sim_upgrade_ns(sim, at) > last_ns)
+            last_ns = sim_upgrade_ns(sim, at);
+    return last_ns;
+}
+
+// Then the feature is switched on, and a collection that is being made meanwhile is one of before.
+static inline bool
+sim_upgrade_is_near(const struct sim *sim)
+{
+    const uint64_t last_ns = sim_last_upgrade_ns(sim);
+    return last_ns != 0 && sim->now_ns + 300 * SIM_MS >= last_ns &&
+           sim->now_ns < last_ns + 1500 * SIM_MS;
+}
+
 // False: nothing today. After the faults one is made where there is none, and stays.
 static inline bool
 sim_plan_kinds(struct sim *sim, const struct map *map, struct command *command)
 {
-    const uint32_t permille = sim->options.profile->kinds;
+    const uint32_t usual = sim->options.profile->kinds;
+    const uint32_t permille =
+        usual > 0 && sim_upgrade_is_near(sim) && map->features == 0 ? 1000 : usual;
     const struct map_collection *other = sim_other(map);
     if (permille == 0 || (sim->calm ? other != NULL : !sim_chance(sim, permille)))
         return false;
@@ -126,6 +148,33 @@ sim_plan_kinds(struct sim *sim, const struct map *map, struct command *command)
     command->alter.collection = other->id;
     command->alter.expected = other->version;
     return sim->collection_count < SIM_OTHERS_MAX - 1; // so that one can be made afterwards
+}
+
+static inline bool
+sim_is_being_made(const struct map *map, const struct map_collection *collection)
+{
+    for (uint32_t i = 0; i < map->shard_count; i++)
+        if (map->shards[i].collection == collection->id && map->shards[i].status == SHARD_CREATING)
+            return true;
+    return false;
+}
+
+// From just before the last upgrade on: a collection is being made at any time, until there is one that the feature found so.
+static inline void
+sim_hurry_kinds(struct sim *sim)
+{
+    const uint32_t at = prng_below(&sim->prng, sim->options.nodes);
+    const struct sim_node *node = &sim->nodes[at];
+    static struct command command;
+    if (!sim_upgrade_is_near(sim))
+        return;
+    sim_push(&sim->heap, (struct sim_event){.at_ns = sim->now_ns + 80 * SIM_MS, .kind = SIM_HURRY});
+    const struct map *map = &node->turn.map;
+    if (!node->up || node->paused_until_ns > sim->now_ns || map->collection_count == 0 ||
+        map->features != 0 || (sim_other(map) != NULL && sim_is_being_made(map, sim_other(map))))
+        return;
+    if (sim_plan_kinds(sim, map, &command))
+        sim_wish(sim, at, &command);
 }
 
 #endif

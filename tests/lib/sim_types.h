@@ -25,8 +25,8 @@
 #define SIM_TURN_NS 300000u // less than two messages take
 #define SIM_SHARDS 2u       // at first
 #define SIM_SPLITS_MAX 24u
-#define SIM_LINES_MAX 128u   // of shards that ever were
-#define SIM_OTHERS_MAX 24u   // collections beside the first that ever were
+#define SIM_LINES_MAX 160u   // of shards that ever were
+#define SIM_OTHERS_MAX 40u   // collections beside the first that ever were
 #define SIM_MEMBER_LIVES 16u // a node's number in raft's group grows by it when its disk is lost
 #define SIM_NOWHERE UINT32_MAX
 #define SIM_ZONES_MAX 3u

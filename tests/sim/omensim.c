@@ -7,8 +7,8 @@
 //
 // Faults for S seconds, then none: within 30 s every client's operation must be done, every node have the same map, and gossip
 // find all alive. Ends with 1 where a claim of tests/lib/sim_check.h is broken, and prints the options that replay it.
-// --teeth is for a build with OMEN_TESTING (omensim_bugs): each deliberate error of base/bug.h, or the one named, until a seed
-// of its profile finds it. --outcomes leaves out what tests/lib/sim_rules.h looks at.
+// --teeth is for a build with OMEN_TESTING (omensim_bugs): whether enough seeds of its profile find each deliberate error of
+// base/bug.h, or the one named; with --count how many of so many do. --outcomes leaves out what tests/lib/sim_rules.h looks at.
 // --draw goes through the profiles from a seed that the text gives, --again first repeats each line of options in a file. --brief
 // says only what is wrong, and at the end what all did in the middle.
 // --minimise then leaves out kinds of faults, and time, as long as the seed goes on failing. --lying-disk is a defect put in on
@@ -166,6 +166,9 @@ take(struct sim *sim, struct sim_event *event)
     case SIM_UPGRADE:
         upgrade(sim, event->at);
         break;
+    case SIM_HURRY:
+        sim_hurry_kinds(sim);
+        break;
     case SIM_FAULT:
         sim_fault_event(sim);
         break;
@@ -231,6 +234,9 @@ open_sim(struct sim *sim, const struct sim_options *options)
                 &sim->heap,
                 (struct sim_event){.at_ns = sim_upgrade_ns(sim, i), .kind = SIM_UPGRADE, .at = i});
     }
+    if (sim_last_upgrade_ns(sim) > 300 * SIM_MS)
+        sim_push(&sim->heap, (struct sim_event){.at_ns = sim_last_upgrade_ns(sim) - 300 * SIM_MS,
+                                                .kind = SIM_HURRY});
     for (uint32_t c = 0; c < SIM_CLIENTS; c++)
         sim_think(sim, c);
     sim_operator(sim);
@@ -491,18 +497,18 @@ take_options(struct wanted *wanted, int argc, char **argv)
 static struct wanted
 nothing_wanted(void)
 {
-    return (struct wanted){.options = {.seed = 1, .seconds = 60, .fault_mask = SIM_ALL_FAULTS},
-                           .count = 1};
+    return (struct wanted){.options = {.seed = 1, .seconds = 60, .fault_mask = SIM_ALL_FAULTS}};
 }
 
 static void
 run_wanted(struct sim_batch *batch, const struct wanted *wanted)
 {
     const uint64_t profiles = sizeof sim_profiles / sizeof *sim_profiles;
+    const uint64_t count = wanted->count != 0 ? wanted->count : 1;
     struct sim_options one = wanted->options;
     if (wanted->draw != NULL) // seeds that a person can type
         one.seed = hash_bytes(wanted->draw, strlen(wanted->draw)) % 1000000000;
-    for (uint64_t i = 0; i < wanted->count; i++, one.seed++) {
+    for (uint64_t i = 0; i < count; i++, one.seed++) {
         one.nodes = wanted->options.nodes;
         if (wanted->draw != NULL)
             one.profile = &sim_profiles[i % profiles];
@@ -512,7 +518,7 @@ run_wanted(struct sim_batch *batch, const struct wanted *wanted)
         uint64_t row[SIM_COUNTED_KINDS];
         if (wanted->smaller)
             minimise(&one);
-        else if (wanted->count == 1 && !one.brief)
+        else if (count == 1 && !one.brief)
             sim_run_seed(&one, row); // in this process, for a debugger
         else
             sim_batch_run(batch, &one);
