@@ -8,7 +8,7 @@
 #include "tests/lib/build_elsewhere.h"
 #include "tests/lib/check_main.h"
 
-enum { ROWS = 2000 };
+enum { ROWS = FEWER_UNDER_TSAN(1100, 2000) };
 
 static struct else_copy copies[1];
 
