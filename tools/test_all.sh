@@ -50,4 +50,5 @@ fi
 if command -v go >/dev/null; then
     OMENDB_REQUIRE_INTEROP+=,porcupine
 fi
-exec ctest --test-dir build/ci --no-label-summary --output-on-failure --parallel "$jobs" "$@"
+# A test that computes counts for two, one that mostly waits for one: as many compute as there are processors, and two wait beside them.
+exec ctest --test-dir build/ci --no-label-summary --output-on-failure --parallel $((2 * jobs + 2)) "$@"
