@@ -98,7 +98,7 @@ coverage:
 	@[ -e build/coverage/build.ninja ] || cmake --preset coverage
 	@$(build) coverage
 	@find build/coverage -name '*.gcda' -delete
-	@ctest --preset coverage --parallel $(JOBS)
+	@ctest --preset coverage --parallel $$((2 * $(JOBS)))
 	@python3 tools/coverage
 
 lint: all

@@ -19,14 +19,18 @@ elif [ "$(uname -m)" != aarch64 ]; then
     echo "no cross compiler or no qemu: left out are the tests on ARM" >&2
 fi
 
+# The GPU's plugin is only compiled, which takes no GPU: its toolkit comes from PyPI and is unpacked in build/cuda. It comes while others
+# are built.
+{ [ -x build/cuda/nvidia/cu13/bin/nvcc ] || tools/get-cuda.sh build/cuda >/dev/null; } &
+cuda=$!
+
 for build in "${builds[@]}"; do
     echo "== building $build"
     [ -e "build/$build/build.ninja" ] || cmake --preset "$build" >/dev/null
     cmake --build --preset "$build" --parallel "$jobs" -- --quiet
 done
 
-# The GPU's plugin is only compiled, which takes no GPU: its toolkit comes from PyPI and is unpacked in build/cuda.
-if [ -x build/cuda/nvidia/cu13/bin/nvcc ] || tools/get-cuda.sh build/cuda >/dev/null; then
+if wait "$cuda"; then
     echo "== building gpu"
     [ -e build/plugin/build.ninja ] || cmake --preset gpu >/dev/null
     cmake --build --preset gpu --parallel "$jobs" -- --quiet
@@ -50,4 +54,5 @@ fi
 if command -v go >/dev/null; then
     OMENDB_REQUIRE_INTEROP+=,porcupine
 fi
-exec ctest --test-dir build/ci --no-label-summary --output-on-failure --parallel "$jobs" "$@"
+# A test that computes counts for two, one that mostly waits for one: as many compute as there are processors, and two wait beside them.
+exec ctest --test-dir build/ci --no-label-summary --output-on-failure --parallel $((2 * jobs + 2)) "$@"

@@ -455,7 +455,8 @@ suite(void)
     tcase_add_loop_test(graphs, walks_find_what_a_scan_finds, 0, 2 * ALONE);
     tcase_add_loop_test(graphs, few_rows_make_whole_graphs, 0, 2);
     tcase_add_test(graphs, no_rows_make_an_empty_graph);
-    tcase_add_loop_test(graphs, rows_of_any_length_are_built, 0, 14);
+    // Not the long ones: what is done for each component has no thread.
+    tcase_add_loop_test(graphs, rows_of_any_length_are_built, 0, FEWER_UNDER_TSAN(8, 14));
     tcase_add_loop_test(graphs, leaves_may_be_small, 0, 4);
     suite_add_tcase(suite, graphs);
     TCase *same = tcase_create("same");

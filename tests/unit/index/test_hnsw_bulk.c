@@ -8,6 +8,8 @@
 #include "index/hnsw_int.h"
 #include "tests/lib/index_world.h"
 
+enum { ROWS = FEWER_UNDER_TSAN(1500, 4000) };
+
 static struct hnsw_bulk_report report;
 
 static omen_status
@@ -66,11 +68,11 @@ START_TEST(rows_of_every_kind_are_found_by_links_made_at_once)
     struct world world;
     world_init(&world, kind->dim, kind->metric, kind->type);
     world.config.quantization = kind->quantization;
-    world_add(&world, 4000);
+    world_add(&world, ROWS);
     bulk(&world, 2);
     ck_assert_str_eq(hnsw_code_name(world.hnsw), kind->code);
     ck_assert_uint_eq(hnsw_tail(world.hnsw), 0);
-    ck_assert_uint_eq(hnsw_linked(world.hnsw), 4000);
+    ck_assert_uint_eq(hnsw_linked(world.hnsw), ROWS);
     world_check_recall(&world, 60, 64, 0.97);
     world_fini(&world);
 }
@@ -180,17 +182,17 @@ check_same_entries(const struct hnsw *a, const struct hnsw *b)
 START_TEST(what_was_linked_before_a_build_is_not_told_by_the_index_after_it)
 {
     static const enum metric metrics[] = {METRIC_IP, METRIC_L2, METRIC_COSINE};
-    static const uint32_t linked[] = {1, 400, 2000, 4000};
+    static const uint32_t linked[] = {1, ROWS / 10, ROWS / 2, ROWS};
     struct world at_once;
     world_init(&at_once, 64, metrics[_i], VECTOR_F32);
-    world_add(&at_once, 4000);
+    world_add(&at_once, ROWS);
     bulk(&at_once, 2);
     world_add(&at_once, 50);
     world_drain(&at_once);
     for (uint32_t l = 0; l < sizeof linked / sizeof *linked; l++) {
         struct world over;
         world_init(&over, 64, metrics[_i], VECTOR_F32);
-        world_add(&over, 4000);
+        world_add(&over, ROWS);
         for (uint32_t row = 0; row < linked[l]; row++)
             ck_assert(hnsw_link_next(over.hnsw, over.scratch));
         for (uint32_t builds = 0; builds <= l; builds++)
@@ -477,9 +479,16 @@ suite(void)
     Suite *suite = suite_create("hnsw_bulk");
     TCase *made = tcase_create("made");
     tcase_add_loop_test(made, rows_of_every_kind_are_found_by_links_made_at_once, 0, KINDS);
-    tcase_add_loop_test(made, links_of_any_number_are_made, 0, 5);
-    tcase_add_loop_test(made, too_few_rows_and_flat_indexes_have_nothing_to_build, 0, 2);
     suite_add_tcase(suite, made);
+    TCase *alone = tcase_create("alone");
+    tcase_add_loop_test(alone, links_of_any_number_are_made, 0, 5);
+    tcase_add_loop_test(alone, too_few_rows_and_flat_indexes_have_nothing_to_build, 0, 2);
+    tcase_add_loop_test(alone, a_build_can_be_stopped_before_all_rows_are_coded, 0, 2);
+    tcase_add_loop_test(alone, refused_memory_leaves_the_index_as_it_was, 0, 2);
+    tcase_add_test(alone, stages_are_told_in_their_order_with_their_bytes);
+    tcase_add_test(alone, codes_that_the_index_gets_are_counted);
+    tcase_add_loop_test(alone, links_that_are_no_graph_are_told_by_who_puts_them_in_place, 0, 3);
+    suite_add_one_thread(suite, alone);
     TCase *beside = tcase_create("beside");
     tcase_add_test(beside, what_comes_and_goes_meanwhile_is_linked_and_repaired_afterwards);
     tcase_add_test(beside, links_that_are_there_are_replaced);
@@ -488,12 +497,7 @@ suite(void)
     tcase_add_test(beside, an_index_of_erased_rows_only_is_left_without_links);
     tcase_add_test(beside, searches_go_on_while_links_are_made_and_put_in_place);
     tcase_add_test(beside, rows_that_were_linked_are_found_while_links_are_put_in_place);
-    tcase_add_loop_test(beside, links_that_are_no_graph_are_told_by_who_puts_them_in_place, 0, 3);
-    tcase_add_loop_test(beside, a_build_can_be_stopped_before_all_rows_are_coded, 0, 2);
-    tcase_add_loop_test(beside, refused_memory_leaves_the_index_as_it_was, 0, 2);
     tcase_add_loop_test(beside, a_limit_of_memory_is_kept_and_one_below_the_least_is_refused, 0, 4);
-    tcase_add_test(beside, stages_are_told_in_their_order_with_their_bytes);
-    tcase_add_test(beside, codes_that_the_index_gets_are_counted);
     suite_add_tcase(suite, beside);
     return suite;
 }

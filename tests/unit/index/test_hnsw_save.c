@@ -333,8 +333,10 @@ hnsw_save_suite(void)
     tcase_add_test(tcase, a_save_that_fails_anywhere_is_made_good_by_the_next);
     tcase_add_test(tcase, a_save_survives_refused_memory);
     tcase_add_test(tcase, a_save_is_of_the_moment_when_it_began);
-    tcase_add_loop_test(tcase, saves_beside_everybody_are_sound, 0, 4);
-    suite_add_tcase(suite, tcase);
+    suite_add_one_thread(suite, tcase);
+    TCase *threads = tcase_create("threads");
+    tcase_add_loop_test(threads, saves_beside_everybody_are_sound, 0, 4);
+    suite_add_tcase(suite, threads);
     return suite;
 }
 

@@ -1,6 +1,6 @@
 // tests/unit/node/test_hosts.c -- data loops of three nodes: writes are everywhere, copies come and go, and who waits is bounded.
 //
-// Labels: tsan
+// Labels: tsan waits
 #include <sched.h>
 #include <unistd.h>
 

@@ -1,6 +1,6 @@
 // tests/unit/node/test_hosts_real.c -- data loops of three nodes over the real disk and real shards: what is written stays, wherever it goes.
 //
-// Labels: tsan
+// Labels: tsan waits
 #define HOSTS_WORLD_REAL
 #include "tests/lib/check_main.h"
 #include "tests/lib/hosts_world.h"

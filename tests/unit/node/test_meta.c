@@ -1,6 +1,6 @@
 // tests/unit/node/test_meta.c -- the metadata's loop: nodes that found and join a cluster agree on its map, also after restarts.
 //
-// Labels: tsan
+// Labels: tsan waits
 #include "tests/lib/meta_world.h"
 
 // ---- claims ----

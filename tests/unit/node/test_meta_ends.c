@@ -1,6 +1,6 @@
 // tests/unit/node/test_meta_ends.c -- the metadata's loop of a node that is about to end, and of one that keeps no data.
 //
-// Labels: tsan
+// Labels: tsan waits
 #include "tests/lib/meta_world.h"
 
 // ---- one that is about to end ----

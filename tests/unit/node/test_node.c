@@ -1,7 +1,7 @@
 // tests/unit/node/test_node.c -- whole nodes in one process, over real sockets and disks: what clients are told of the map, and that a
 // node ends with all that it had under way.
 //
-// Labels: tsan
+// Labels: tsan waits
 #include "node/node.h"
 
 #include <string.h>

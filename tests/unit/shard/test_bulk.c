@@ -744,17 +744,18 @@ START_TEST(an_index_is_sound_at_every_moment_of_a_build)
 {
     _Atomic bool stop = false;
     pthread_t thread;
+    const uint32_t turns = FEWER_UNDER_TSAN(2, 4);
     open_with(2, NULL, 0);
     add(0, LARGE);
     ck_assert_int_eq(omen_build(index_of, NULL), OMEN_OK);
     ck_assert_int_eq(pthread_create(&thread, NULL, verify_on, &stop), 0);
-    for (uint32_t turn = 1; turn < 4; turn++) {
+    for (uint32_t turn = 1; turn < turns; turn++) {
         add(turn * LARGE, LARGE);
         ck_assert_int_eq(omen_build(index_of, NULL), OMEN_OK);
     }
     atomic_store(&stop, true);
     pthread_join(thread, NULL);
-    check_index(4 * LARGE);
+    check_index(turns * LARGE);
 }
 END_TEST
 

@@ -37,7 +37,7 @@ START_TEST(random_operations_survive_closing_and_opening)
     struct world *world = malloc(sizeof *world);
     const char *path = folder_path(&folder, "shard");
     world_open(world, (uint64_t)_i, path);
-    for (int round = 0; round < 40; round++) {
+    for (int round = 0; round < FEWER_UNDER_TSAN(16, 40); round++) {
         world_step(world);
         world_check_get(world);
         if (prng_below(&world->prng, 4) != 0)
@@ -56,7 +56,7 @@ START_TEST(random_operations_survive_kill_9)
 {
     struct world *world = process_share(sizeof *world);
     const char *path = folder_path(&folder, "shard");
-    for (int life = 0; life < 8; life++) {
+    for (int life = 0; life < FEWER_UNDER_TSAN(4, 8); life++) {
         const pid_t child = fork();
         ck_assert_int_ge(child, 0);
         if (child == 0) {

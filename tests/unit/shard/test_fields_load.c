@@ -745,7 +745,7 @@ fields_load_suite(void)
     tcase_add_test(trips, numbers_that_are_far_apart_or_at_the_ends_come_back);
     tcase_add_test(trips, slots_from_rows_on_are_left_out);
     tcase_add_test(trips, dense_sets_take_a_bit_a_row_and_sparse_ones_a_byte_or_two_a_slot);
-    suite_add_tcase(suite, trips);
+    suite_add_one_thread(suite, trips);
     TCase *late = tcase_create("late");
     tcase_add_test(late, loading_reads_names_and_types_and_the_rest_when_a_field_is_asked_for);
     tcase_add_loop_test(late, rows_taken_out_while_fields_are_pending_stay_out, 0, 3);
@@ -753,7 +753,7 @@ fields_load_suite(void)
                         4);
     tcase_add_test(late, what_is_still_in_the_image_is_given_up_without_being_read);
     tcase_add_test(late, the_last_that_is_pending_takes_what_was_forgotten_with_it);
-    suite_add_tcase(suite, late);
+    suite_add_one_thread(suite, late);
     TCase *wrong = tcase_create("wrong");
     tcase_add_test(wrong, stream_that_ends_early_or_goes_on_is_corrupt);
     tcase_add_test(wrong, later_piece_that_is_missing_is_corrupt_for_its_fields_only);
@@ -761,7 +761,7 @@ fields_load_suite(void)
     tcase_add_test(wrong, newer_version_is_refused_as_such);
     tcase_add_test(wrong, sink_that_fails_ends_the_save_with_its_status);
     tcase_add_test(wrong, short_memory_is_said_and_the_next_try_succeeds);
-    suite_add_tcase(suite, wrong);
+    suite_add_one_thread(suite, wrong);
     TCase *threads = tcase_create("threads");
     tcase_add_test(threads, filters_load_and_save_beside_a_writer_and_a_worker);
     suite_add_tcase(suite, threads);

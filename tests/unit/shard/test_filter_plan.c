@@ -520,13 +520,13 @@ filter_plan_suite(void)
     tcase_add_test(selecting, deadline_that_comes_meanwhile_leaves_the_first_slots_right);
     tcase_add_test(selecting, two_bounds_are_one_range_only_while_no_slot_has_two_values);
     tcase_add_test(selecting, no_slots_and_no_payloads_are_fine);
-    suite_add_tcase(suite, selecting);
+    suite_add_one_thread(suite, selecting);
     TCase *fields = tcase_create("fields");
     tcase_add_test(fields, wrong_types_are_refused_with_row_field_and_kind);
     tcase_add_test(fields, declaring_is_idempotent_typed_and_limited);
     tcase_add_test(fields, batch_that_runs_out_of_memory_leaves_every_answer_and_byte_as_it_was);
     tcase_add_test(fields, failing_allocations_of_opening_declaring_and_selecting_are_reported);
-    suite_add_tcase(suite, fields);
+    suite_add_one_thread(suite, fields);
     TCase *threads = tcase_create("threads");
     tcase_add_loop_test(threads, readers_beside_a_writer_judge_rows_whole, 0, 2);
     suite_add_tcase(suite, threads);

@@ -9,9 +9,9 @@
 #include "tests/lib/check_main.h"
 
 enum {
-    ROWS = 2000,
-    REPLACED = 200
-}; // few enough that no graph is out of date, however long it took
+    ROWS = FEWER_UNDER_TSAN(1100, 2000),
+    REPLACED = 200, // few enough that no graph is out of date, however long it took
+};
 
 static struct else_copy copies[1];
 

@@ -251,7 +251,7 @@ END_TEST
 START_TEST(a_copy_is_as_it_was_until_all_is_in_its_place)
 {
     struct world_copy *third = &world->copies[2];
-    char aside[400];
+    char aside[1024];
     write_some(20);
     world_apply(world, third, 10);
     hosted_close(third->hosted);

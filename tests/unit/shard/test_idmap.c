@@ -562,7 +562,7 @@ suite(void)
     tcase_add_test(tcase, unknown_id_is_not_found);
     tcase_add_test(tcase, memory_of_a_row_stays_below_what_the_header_promises);
     tcase_add_test(tcase, ids_are_found_when_slots_outgrow_24_bits);
-    suite_add_tcase(suite, tcase);
+    suite_add_one_thread(suite, tcase);
     TCase *disk = tcase_create("disk");
     tcase_add_checked_fixture(disk, setup, teardown);
     tcase_add_test(disk, what_is_loaded_is_as_of_the_erased_bits);
@@ -570,12 +570,15 @@ suite(void)
     tcase_add_test(disk, of_two_slots_with_one_id_the_later_is_found);
     tcase_add_loop_test(disk, random_operations_with_saves_between_answer_as_an_array_does, 0, 4);
     tcase_add_test(disk, few_changes_leave_a_loaded_table_where_it_lies);
-    tcase_add_test(disk, a_reader_beside_changes_of_a_loaded_map_finds_the_old_or_the_new);
     tcase_add_test(disk, a_save_that_failed_is_made_up_for_by_the_next);
     tcase_add_loop_test(disk, damaged_bytes_never_lead_out_of_the_map, 0, 9);
     tcase_add_test(disk, refused_memory_leaves_a_loaded_map_as_it_was);
-    tcase_add_test(disk, a_loaded_map_is_read_written_and_saved_at_once);
-    suite_add_tcase(suite, disk);
+    suite_add_one_thread(suite, disk);
+    TCase *threads = tcase_create("threads");
+    tcase_add_checked_fixture(threads, setup, teardown);
+    tcase_add_test(threads, a_reader_beside_changes_of_a_loaded_map_finds_the_old_or_the_new);
+    tcase_add_test(threads, a_loaded_map_is_read_written_and_saved_at_once);
+    suite_add_tcase(suite, threads);
     return suite;
 }
 

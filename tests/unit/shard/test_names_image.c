@@ -375,8 +375,12 @@ suite(void)
     tcase_add_test(tcase, a_place_at_the_end_of_what_was_loaded_has_no_text);
     tcase_add_test(tcase, refused_memory_leaves_names_as_they_were);
     tcase_add_test(tcase, a_batch_that_was_reserved_fits_whatever_the_sizes);
-    tcase_add_test(tcase, loaded_names_are_read_added_to_and_saved_at_once);
-    suite_add_tcase(suite, tcase);
+    suite_add_one_thread(suite, tcase);
+    TCase *threads = tcase_create("threads");
+    tcase_add_checked_fixture(threads, setup, teardown);
+    tcase_set_timeout(threads, 120);
+    tcase_add_test(threads, loaded_names_are_read_added_to_and_saved_at_once);
+    suite_add_tcase(suite, threads);
     return suite;
 }
 

@@ -252,7 +252,7 @@ payload_suite(void)
     tcase_add_test(alone, replacing_everything_gives_the_old_bytes_back);
     tcase_add_test(alone, a_batch_that_was_reserved_fits_whatever_the_sizes);
     tcase_add_test(alone, failed_reservations_change_nothing);
-    suite_add_tcase(suite, alone);
+    suite_add_one_thread(suite, alone);
     TCase *threads = tcase_create("threads");
     tcase_add_test(threads, readers_beside_a_writer_see_whole_payloads);
     suite_add_tcase(suite, threads);

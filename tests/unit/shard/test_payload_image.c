@@ -500,8 +500,12 @@ suite(void)
     tcase_add_loop_test(tcase, numbers_of_blocks_that_died_are_given_again, 0, 3);
     tcase_add_loop_test(tcase, damaged_bytes_are_no_payloads_and_are_reported, 0, 12);
     tcase_add_test(tcase, refused_memory_leaves_loaded_payloads_as_they_were);
-    tcase_add_test(tcase, readers_of_loaded_payloads_see_them_replaced);
-    suite_add_tcase(suite, tcase);
+    suite_add_one_thread(suite, tcase);
+    TCase *threads = tcase_create("threads");
+    tcase_add_checked_fixture(threads, setup, teardown);
+    tcase_set_timeout(threads, 120);
+    tcase_add_test(threads, readers_of_loaded_payloads_see_them_replaced);
+    suite_add_tcase(suite, threads);
     return suite;
 }
 

@@ -6,10 +6,11 @@
 
 #define ROUNDS 60
 
-START_TEST(random_operations_answer_as_a_list_does)
+static void
+answer_as_a_list_does(uint64_t seed)
 {
     struct world *world = malloc(sizeof *world);
-    world_open(world, (uint64_t)_i, NULL);
+    world_open(world, seed, NULL);
     for (int round = 0; round < ROUNDS; round++) {
         world_step(world);
         world_check_query(world);
@@ -22,6 +23,17 @@ START_TEST(random_operations_answer_as_a_list_does)
     world_check(world);
     omen_close(world->index);
     free(world);
+}
+
+START_TEST(random_operations_on_one_thread_answer_as_a_list_does)
+{
+    answer_as_a_list_does(2 * (uint64_t)_i);
+}
+END_TEST
+
+START_TEST(random_operations_beside_linkers_answer_as_a_list_does)
+{
+    answer_as_a_list_does(2 * (uint64_t)_i + 1);
 }
 END_TEST
 
@@ -58,10 +70,13 @@ static Suite *
 suite(void)
 {
     Suite *suite = suite_create("shard/shard");
-    TCase *tcase = tcase_create("model");
-    tcase_add_loop_test(tcase, random_operations_answer_as_a_list_does, 0, 12);
-    tcase_add_test(tcase, same_calls_on_one_thread_give_the_same_answers);
-    suite_add_tcase(suite, tcase);
+    TCase *alone = tcase_create("one thread");
+    tcase_add_loop_test(alone, random_operations_on_one_thread_answer_as_a_list_does, 0, 6);
+    suite_add_one_thread(suite, alone);
+    TCase *threads = tcase_create("threads");
+    tcase_add_loop_test(threads, random_operations_beside_linkers_answer_as_a_list_does, 0, 6);
+    tcase_add_test(threads, same_calls_on_one_thread_give_the_same_answers);
+    suite_add_tcase(suite, threads);
     return suite;
 }
 

@@ -1,6 +1,6 @@
 // tests/unit/wire/test_rpc_limits.c -- what clients may not: each limit, who breaks it, and that nobody else pays for it.
 //
-// Labels: tsan
+// Labels: tsan waits
 #include <malloc.h>
 #include <stdio.h>
 
