@@ -7,6 +7,8 @@
 #include <signal.h>
 #include <sys/resource.h>
 
+#include "base/assert.h"
+
 int
 os_thread_start(pthread_t *thread, void *(*main)(void *), void *argument)
 {
@@ -26,4 +28,31 @@ os_thread_lower(int by)
     const int now = getpriority(PRIO_PROCESS, 0);
     if (errno == 0)
         (void)setpriority(PRIO_PROCESS, 0, now + by);
+}
+
+struct behind {
+    void (*fn)(void *context);
+    void *context;
+};
+
+static void *
+behind_main(void *argument)
+{
+    const struct behind *behind = argument;
+    os_thread_lower(OS_THREAD_BEHIND);
+    behind->fn(behind->context);
+    return NULL;
+}
+
+void
+os_thread_run_behind(void (*fn)(void *context), void *context)
+{
+    struct behind behind = {fn, context};
+    pthread_t thread;
+    if (os_thread_start(&thread, behind_main, &behind) != 0) {
+        fn(context);
+        return;
+    }
+    const int failed = pthread_join(thread, NULL);
+    ASSERT(failed == 0);
 }

@@ -14,4 +14,8 @@ int os_thread_start(pthread_t *thread, void *(*main)(void *), void *argument);
 // program may raise it again; and where it is refused, it goes on as before.
 void os_thread_lower(int by);
 
+// Calls fn(context) on a thread of its own that is lowered by OS_THREAD_BEHIND, and returns when it has returned. Where the system refuses
+// a thread, the caller calls it.
+void os_thread_run_behind(void (*fn)(void *context), void *context);
+
 #endif

@@ -13,7 +13,6 @@
 // place, so that checkpoints go on and the log does not grow by what is written meanwhile. Linkers are paused. Searches and
 // writes go on; what is written is found in the tail. Under max_memory the build may have half of what is left, which counts as
 // used meanwhile, though no more than it has a use for; it makes do with less than it would take, and where that is too little the rows are linked one by one.
-#include <pthread.h>
 #include <string.h>
 
 #include "base/assert.h"
@@ -437,28 +436,11 @@ struct unasked {
     struct bulk_made made;
 };
 
-static void *
-build_behind(void *argument)
+static void
+build_unasked(void *context)
 {
-    struct unasked *unasked = argument;
-    os_thread_lower(OS_THREAD_BEHIND);
+    struct unasked *unasked = context;
     (void)!build(unasked->shard, NULL, NULL, &unasked->made);
-    return NULL;
-}
-
-// On a thread of its own, behind who searches: a linker's priority could not be raised again. Where the system refuses one, on this.
-static bool
-build_unasked(struct shard *shard)
-{
-    struct unasked unasked = {.shard = shard};
-    pthread_t thread;
-    if (os_thread_start(&thread, build_behind, &unasked) == 0) {
-        const int failed = pthread_join(thread, NULL);
-        ASSERT(failed == 0);
-    } else {
-        (void)!build(shard, NULL, NULL, &unasked.made);
-    }
-    return unasked.made.built;
 }
 
 // Does not wait for whoever builds or compacts, or is about to: there are rows to be linked meanwhile.
@@ -471,8 +453,10 @@ shard_spare(void *context)
     if (atomic_load_explicit(&shard->bulk_due, memory_order_relaxed) == 0 ||
         !lock_try_in_turn(&shard->builds))
         return false;
-    const bool built = atomic_exchange_explicit(&shard->bulk_due, 0, memory_order_acquire) != 0 &&
-                       build_unasked(shard);
+    struct unasked unasked = {.shard = shard};
+    if (atomic_exchange_explicit(&shard->bulk_due, 0, memory_order_acquire) != 0)
+        os_thread_run_behind(build_unasked,
+                             &unasked); // a linker's priority could not be raised again
     lock_release(&shard->builds);
-    return built;
+    return unasked.made.built;
 }

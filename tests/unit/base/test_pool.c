@@ -13,6 +13,7 @@
 #include "base/alloc.h"
 #include "base/limits.h"
 #include "base/os_clock.h"
+#include "base/os_thread.h"
 #include "base/os_wait.h"
 #include "base/prng.h"
 #include "base/spin.h"
@@ -371,6 +372,22 @@ START_TEST(who_is_started_to_run_behind_gives_way_and_the_caller_stays_as_it_is)
 }
 END_TEST
 
+static void
+tell_priority(void *context)
+{
+    *(int *)context = getpriority(PRIO_PROCESS, 0);
+}
+
+START_TEST(what_runs_behind_gives_way_and_is_over_when_the_call_returns)
+{
+    const int own = getpriority(PRIO_PROCESS, 0);
+    int told = own;
+    os_thread_run_behind(tell_priority, &told);
+    ck_assert_int_eq(told, own + 5 < 19 ? own + 5 : 19);
+    ck_assert_int_eq(getpriority(PRIO_PROCESS, 0), own);
+}
+END_TEST
+
 // ---- pool_share ----
 
 struct shared {
@@ -700,6 +717,7 @@ pool_suite(void)
     tcase_add_test(run, run_on_one_thread_keeps_the_order);
     tcase_add_test(run, run_on_the_most_threads_does_everything);
     tcase_add_test(run, who_is_started_to_run_behind_gives_way_and_the_caller_stays_as_it_is);
+    tcase_add_test(run, what_runs_behind_gives_way_and_is_over_when_the_call_returns);
     suite_add_tcase(suite, run);
 
     TCase *share = tcase_create("share");
