@@ -30,6 +30,18 @@ is_mapped(const struct admin_view *view)
     return own == NULL || (own->meta.roles & NODE_DATA) != 0;
 }
 
+// Whether all nodes know something that is not in use yet. Until it is, a collection cannot be made (turn_propose), which is the first that is
+// asked of a new cluster; in one that has collections it is told to who makes another, and no reason to take no other requests.
+static bool
+is_about_to_agree(const struct map *map)
+{
+    uint64_t known = ~map->features;
+    for (uint32_t i = 0; i < map->node_count; i++)
+        if (map->nodes[i].state != NODE_GONE)
+            known &= map->nodes[i].features;
+    return map->collection_count == 0 && known != 0;
+}
+
 // NULL: nothing keeps it from serving.
 static const char *
 why_not_ready(const struct admin_view *view)
@@ -43,6 +55,8 @@ why_not_ready(const struct admin_view *view)
         return "the node is joining";
     if (own->state == NODE_GONE)
         return "the node has left the cluster";
+    if (is_about_to_agree(view->map))
+        return "the nodes agree on what is new";
     return uuid_is_none(view->leader) ? "no leader of the metadata is known" : NULL;
 }
 

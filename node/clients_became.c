@@ -47,8 +47,12 @@ clients_admin_answer(struct clients *clients, const struct meta_answer *answer)
         clients_refuse_as(clients, call, OMEN_E_INVALID, "it is beyond a limit of the map",
                           API_NOT_APPLIED);
         break;
-    case META_NOT_LEADER:
     case META_BUSY:
+        if (!clients_led_again(call, OMEN_E_BUSY))
+            clients_refuse_as(clients, call, OMEN_E_BUSY,
+                              "who leads the metadata takes it in a moment", API_NOT_APPLIED);
+        break;
+    case META_NOT_LEADER:
     case META_NOT_DONE:
         if (!clients_led_again(call, OMEN_E_BUSY))
             clients_refuse_as(clients, call, OMEN_E_BUSY, "who leads the metadata has changed",

@@ -487,7 +487,6 @@ suite(void)
     tcase_add_loop_test(alone, refused_memory_leaves_the_index_as_it_was, 0, 2);
     tcase_add_test(alone, stages_are_told_in_their_order_with_their_bytes);
     tcase_add_test(alone, codes_that_the_index_gets_are_counted);
-    tcase_add_loop_test(alone, links_that_are_no_graph_are_told_by_who_puts_them_in_place, 0, 3);
     suite_add_one_thread(suite, alone);
     TCase *beside = tcase_create("beside");
     tcase_add_test(beside, what_comes_and_goes_meanwhile_is_linked_and_repaired_afterwards);
@@ -497,6 +496,7 @@ suite(void)
     tcase_add_test(beside, an_index_of_erased_rows_only_is_left_without_links);
     tcase_add_test(beside, searches_go_on_while_links_are_made_and_put_in_place);
     tcase_add_test(beside, rows_that_were_linked_are_found_while_links_are_put_in_place);
+    tcase_add_loop_test(beside, links_that_are_no_graph_are_told_by_who_puts_them_in_place, 0, 3);
     tcase_add_loop_test(beside, a_limit_of_memory_is_kept_and_one_below_the_least_is_refused, 0, 4);
     suite_add_tcase(suite, beside);
     return suite;

@@ -132,6 +132,30 @@ START_TEST(a_process_that_cannot_serve_says_why)
 }
 END_TEST
 
+START_TEST(a_new_cluster_is_ready_when_what_all_nodes_know_is_in_use)
+{
+    const uint32_t collections = world.map.collection_count;
+    world.map.collection_count = 0;
+    for (uint32_t i = 0; i < world.map.node_count; i++)
+        world.map.nodes[i].features = 6;
+    for (uint64_t in_use = 0; in_use <= 6; in_use += 2) {
+        world.map.features = in_use;
+        world.map.nodes[1].features = in_use == 2 ? 2 : 6; // one does not know the other bit yet
+        admin_look();
+        ck_assert_int_eq(admin_do(METHOD_SYSTEM_HEALTH, &nothing), OMEN_OK);
+        ck_assert_uint_eq(OUT(api_health)->ready, in_use == 2 || in_use == 6);
+        if (in_use == 0)
+            ck_assert_text_eq(OUT(api_health)->reason, "the nodes agree on what is new");
+    }
+    world.map.features = 0;
+    world.map.collection_count = collections;
+    admin_look();
+    ck_assert_uint_gt(collections, 0);
+    ck_assert_int_eq(admin_do(METHOD_SYSTEM_HEALTH, &nothing), OMEN_OK);
+    ck_assert_uint_eq(OUT(api_health)->ready, 1);
+}
+END_TEST
+
 START_TEST(a_cluster_is_green_yellow_or_red_by_its_copies)
 {
     ck_assert_uint_eq(info()->state, GREEN);
@@ -386,6 +410,7 @@ admin_cluster_suite(void)
     tcase_add_test(tcase, a_process_says_who_it_is);
     tcase_add_test(tcase, one_that_keeps_no_data_is_ready_without_being_in_the_map);
     tcase_add_loop_test(tcase, a_process_that_cannot_serve_says_why, 0, 5);
+    tcase_add_test(tcase, a_new_cluster_is_ready_when_what_all_nodes_know_is_in_use);
     tcase_add_test(tcase, a_cluster_is_green_yellow_or_red_by_its_copies);
     tcase_add_test(tcase, a_new_collection_is_degraded_and_not_lost);
     tcase_add_test(tcase, members_are_as_gossip_has_them);
