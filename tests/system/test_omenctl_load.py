@@ -17,6 +17,7 @@ from typing import Any
 
 import test_omenctl_cluster as cluster
 from fake_node import FakeNode, Refusal
+from node_case import NodeCase
 from test_omenctl_cluster import AUTH, CORRUPT, DEGRADED, FINE, NOT_FOUND, OTHER, PARTIAL, PRECONDITION, TIMEOUT, UNREACHABLE, USAGE, VERSION, omenctl
 
 PROTOCOL = pathlib.Path(__file__).resolve().parents[2] / "docs" / "PROTOCOL.md"
@@ -387,5 +388,5 @@ class Codes(cluster.Case):
 
 if __name__ == "__main__":
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    cluster.OMENCTL, cluster.OMEND = (str(pathlib.Path(sys.argv.pop(1)).resolve()) for _ in range(2))
+    cluster.OMENCTL, NodeCase.program = (str(pathlib.Path(sys.argv.pop(1)).resolve()) for _ in range(2))
     unittest.main()
