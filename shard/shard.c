@@ -211,7 +211,7 @@ shard_may_write(const struct shard *shard, struct omen_error *error)
         return error_set_plain(error, OMEN_E_READ_ONLY);
     if (shard->outside != NULL)
         return error_set(error, OMEN_E_READ_ONLY, "only the log of its host changes this copy");
-    if (shard->mark.hosted != 0 && shard->mark.let_go == 0)
+    if (atomic_load_explicit(&shard->is_anothers, memory_order_relaxed))
         return error_set(error, OMEN_E_READ_ONLY,
                          "a copy of a cluster's shard, to which only its node writes; copy it, and "
                          "write to the copy");

@@ -90,7 +90,8 @@ struct shard {
     struct lock upkeep;
     struct lock writers;
     struct write_queue queue;
-    _Atomic uint32_t kind; // enum id_kind
+    _Atomic uint32_t kind;    // enum id_kind
+    _Atomic bool is_anothers; // by its mark: a copy of a cluster's shard that was not let go
     _Atomic uint32_t ef;
     _Atomic bool aims;          // at options.target_recall by default, until an ef is set
     _Atomic uint64_t version;   // of the rows: +1 after every change that a filter can see

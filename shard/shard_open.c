@@ -54,6 +54,7 @@ shard_open_outside(const omen_options *options, struct outside *outside, struct 
     filter_cache_init(&shard->filters, &shard->gate);
     tuning_init(&shard->tuning);
     atomic_init(&shard->kind, ID_KIND_NONE);
+    atomic_init(&shard->is_anothers, false);
     atomic_init(&shard->compaction_due, 0);
     atomic_init(&shard->bulk_due, 0);
     atomic_init(&shard->bulk_after, 0);
@@ -198,6 +199,8 @@ take(struct shard *shard, const struct loaded *loaded)
     shard->next_id = loaded->head.next_id;
     shard->mark = loaded->head.mark;
     atomic_store(&shard->kind, loaded->head.kind);
+    atomic_store(&shard->is_anothers,
+                 loaded->head.mark.hosted != 0 && loaded->head.mark.let_go == 0);
 }
 
 static void
