@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "base/assert.h"
 
@@ -20,14 +21,16 @@ os_thread_start(pthread_t *thread, void *(*main)(void *), void *argument)
     return failed;
 }
 
-// On Linux "process 0" is the calling thread (setpriority(2), C library/kernel differences).
+// On Linux "process 0" is the calling thread, and that of the program's number its first one (setpriority(2), C library/kernel
+// differences). Threads begin as low as who starts them.
 void
 os_thread_lower(int by)
 {
     errno = 0;
-    const int now = getpriority(PRIO_PROCESS, 0);
-    if (errno == 0)
-        (void)setpriority(PRIO_PROCESS, 0, now + by);
+    const int program = getpriority(PRIO_PROCESS, (id_t)getpid());
+    const int own = getpriority(PRIO_PROCESS, 0);
+    if (errno == 0 && own < program + by)
+        (void)setpriority(PRIO_PROCESS, 0, program + by);
 }
 
 struct behind {

@@ -10,8 +10,8 @@ int os_thread_start(pthread_t *thread, void *(*main)(void *), void *argument);
 
 #define OS_THREAD_BEHIND 5 // what work of seconds is lowered by that goes on beside searches
 
-// The calling thread gives way to others from here on: by that much more of what nice(1) gives. For good, since only a privileged
-// program may raise it again; and where it is refused, it goes on as before.
+// The calling thread gives way to others from here on: it is so much lower, in what nice(1) gives, than the program's first thread. For good,
+// since only a privileged program may raise it again; and where it is refused, it goes on as before.
 void os_thread_lower(int by);
 
 // Calls fn(context) on a thread of its own that is lowered by OS_THREAD_BEHIND, and returns when it has returned. Where the system refuses
