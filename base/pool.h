@@ -48,8 +48,8 @@ void pool_stats(const struct pool *pool, struct pool_stats *out);
 void pool_run(uint32_t threads, uint32_t count,
               void (*fn)(void *context, uint32_t index, uint32_t worker), void *context);
 
-// The same for work that takes seconds beside searches that take microseconds: the threads that are started have a lower priority than
-// the caller (base/os_thread.h), so that where there are more threads than processors those who wait for one wait for less.
+// The same for work that takes seconds beside searches that take microseconds: the threads that are started are lowered
+// (os_thread_lower by OS_THREAD_BEHIND), so that where there are more threads than processors those who wait for one wait for less.
 void pool_run_behind(uint32_t threads, uint32_t count,
                      void (*fn)(void *context, uint32_t index, uint32_t worker), void *context);
 

@@ -63,7 +63,7 @@ shard_copy(struct shard *shard, const char *path, struct omen_error *error)
         status = checkpoint(shard, error); // so that the copy opens without a log
     if (status == OMEN_OK)
         status = copy_file(shard, path, error);
-    if (status == OMEN_OK && shard->mark.hosted != 0)
+    if (status == OMEN_OK && atomic_load_explicit(&shard->is_anothers, memory_order_relaxed))
         status = let_go(path, error);
     return status == OMEN_OK ? OMEN_OK : error_about(error, status, path);
 }
