@@ -205,6 +205,7 @@ write_rpc(struct metrics_text *text, const struct rpc_server_stats *stats)
     for (uint32_t i = STREAM_OPEN + 1; i < STREAM_ENDS; i++)
         metrics_sample(text, VALUES(stream_end_name((enum stream_end)i)), stats->streams.ended[i]);
     NAMED(CLIENTS_REFUSED, {"crowded", stats->streams.crowded},
+          {"of_address", stats->streams.of_address},
           {"accept_failed", stats->streams.accept_failed}, {"no_message", stats->no_message},
           {"malformed", stats->malformed}, {"no_method", stats->no_method},
           {"no_right", stats->no_right}, {"no_hello", stats->no_hello},
