@@ -44,6 +44,15 @@ struct config_key {
     uint8_t role;           // enum key_role
 };
 
+// Of the clients' port, as wire/rpc_server.h has them.
+struct config_limits {
+    uint32_t connections;
+    uint32_t connections_of_address; // 0: as many as there may be of all
+    uint32_t in_flight;              // of a connection
+    uint32_t frame_bytes;            // of a request
+    uint32_t hello_ms, idle_ms;
+};
+
 struct config {
     char data[CONFIG_PATH_BYTES];
     char file[CONFIG_PATH_BYTES];                  // "" : none
@@ -64,6 +73,7 @@ struct config {
     uint32_t leave_ms; // that others may take to take over what this node leads, before it ends
     uint32_t build_wait_ms;    // that a build waits for a builder, before the copies build
     uint32_t build_require_ms; // that one waits for a builder with a GPU, before it has failed
+    struct config_limits limits;
     bool admin_said;
     struct gossip_address admin; // where metrics and health are read; only where it was said
     enum log_level log_level;

@@ -212,6 +212,13 @@ node_open_rpc(struct node *node, struct omen_error *error)
     const struct rpc_server_config rpc = {.host = host,
                                           .port = config->listen.port,
                                           .shut = true,
+                                          .connections_max = config->limits.connections,
+                                          .connections_of_address_max =
+                                              config->limits.connections_of_address,
+                                          .in_flight_max = config->limits.in_flight,
+                                          .frame_bytes_max = config->limits.frame_bytes,
+                                          .hello_ms = config->limits.hello_ms,
+                                          .idle_ms = config->limits.idle_ms,
                                           .context = node,
                                           .asks = asks_for_key,
                                           .admit = admit,

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/limits.h"
 #include "base/utf8.h"
 #include "node/address.h"
 #include "node/turn_said.h"
@@ -90,6 +91,12 @@ START_TEST(what_is_not_said_has_a_default)
     ck_assert_uint_eq(config.leave_ms, 5000);
     ck_assert_uint_eq(config.build_wait_ms, 30000);
     ck_assert_uint_eq(config.build_require_ms, 600000);
+    ck_assert_uint_eq(config.limits.connections, 1024);
+    ck_assert_uint_eq(config.limits.connections_of_address, 0);
+    ck_assert_uint_eq(config.limits.in_flight, 64);
+    ck_assert_uint_eq(config.limits.frame_bytes, WIRE_FRAME_BYTES_MAX);
+    ck_assert_uint_eq(config.limits.hello_ms, 5000);
+    ck_assert_uint_eq(config.limits.idle_ms, 300000);
 }
 END_TEST
 
@@ -102,7 +109,9 @@ START_TEST(every_option_is_read_from_all_three_places_alike)
                "advertise: 127.0.0.2:3\njoin:\n  - 127.0.0.3:4\n  - 127.0.0.4\nname: n-1\n"
                "zone: z_1\ninsecure: true\ncluster-key: k\nprofile: fast\nweight: 7\n"
                "metadata-voters: 5\nthreads: 9\nadmin: 127.0.0.5\nslow-ms: 0\nleave-ms: "
-               "600000\nbuild-wait-ms: 0\nbuild-require-ms: 86400000\nlog-level: debug\n",
+               "600000\nbuild-wait-ms: 0\nbuild-require-ms: 86400000\nmax-connections: 2\n"
+               "max-connections-per-address: 3\nmax-in-flight: 4\nmax-frame-bytes: 65536\n"
+               "hello-timeout-ms: 100\nidle-timeout-ms: 1000\nlog-level: debug\n",
                0644);
     ck_assert_msg(READ(nothing, "--config", path) == CONFIG_RUN, "%s", error.text);
     by_file = config;
@@ -125,6 +134,12 @@ START_TEST(every_option_is_read_from_all_three_places_alike)
                            (char *)"OMEN_LEAVE_MS=600000",
                            (char *)"OMEN_BUILD_WAIT_MS=0",
                            (char *)"OMEN_BUILD_REQUIRE_MS=86400000",
+                           (char *)"OMEN_MAX_CONNECTIONS=2",
+                           (char *)"OMEN_MAX_CONNECTIONS_PER_ADDRESS=3",
+                           (char *)"OMEN_MAX_IN_FLIGHT=4",
+                           (char *)"OMEN_MAX_FRAME_BYTES=65536",
+                           (char *)"OMEN_HELLO_TIMEOUT_MS=100",
+                           (char *)"OMEN_IDLE_TIMEOUT_MS=1000",
                            (char *)"OMEN_LOG_LEVEL=debug",
                            (char *)"OMEN_SOMETHING_ELSE=1",
                            NULL};
@@ -137,7 +152,10 @@ START_TEST(every_option_is_read_from_all_three_places_alike)
                        "--cluster-key", "k", "--profile", "fast", "--weight", "7",
                        "--metadata-voters", "5", "--threads", "9", "--admin",
                        "127.0.0.5:", "--slow-ms=0", "--leave-ms=600000", "--build-wait-ms=0",
-                       "--build-require-ms=86400000", "--log-level", "debug") == CONFIG_RUN,
+                       "--build-require-ms=86400000", "--max-connections", "2",
+                       "--max-connections-per-address", "3", "--max-in-flight", "4",
+                       "--max-frame-bytes", "65536", "--hello-timeout-ms", "100",
+                       "--idle-timeout-ms", "1000", "--log-level", "debug") == CONFIG_RUN,
                   "%s", error.text);
     ck_assert_str_eq(by_file.file, path);
     by_file.file[0] = '\0';
@@ -208,6 +226,39 @@ START_TEST(a_wrong_value_is_named_with_its_place)
     char wanted[400];
     snprintf(wanted, sizeof wanted, "%s:4: threads: \"1e9\" is no number", path);
     claim_wrong(READ(nothing, "--config", path), EXIT_BAD_CONFIG, wanted);
+}
+END_TEST
+
+START_TEST(a_limit_is_taken_at_its_bounds_and_refused_one_beyond)
+{
+    static const struct {
+        const char *option;
+        uint64_t least, most;
+    } limits[] = {
+        {"max-connections", 1, 65536},     {"max-connections-per-address", 0, 65536},
+        {"max-in-flight", 1, 1024},        {"max-frame-bytes", 65536, WIRE_FRAME_BYTES_MAX},
+        {"hello-timeout-ms", 100, 600000}, {"idle-timeout-ms", 1000, 86400000},
+    };
+    for (uint32_t i = 0; i < sizeof limits / sizeof limits[0]; i++) {
+        const uint64_t least = limits[i].least, most = limits[i].most;
+        // At the bounds, and beyond: below where there is something below, above, and what 32 bits would cut.
+        const uint64_t values[] = {least,    most,       least - 1,
+                                   most + 1, UINT32_MAX, most + (1ull << 32)};
+        for (uint32_t v = 0; v < 6; v++) {
+            char option[80], wanted[160];
+            if (v == 2 && least == 0)
+                continue;
+            snprintf(option, sizeof option, "--%s=%llu", limits[i].option,
+                     (unsigned long long)values[v]);
+            snprintf(wanted, sizeof wanted, "--%s: \"%llu\" is no number from %llu to %llu",
+                     limits[i].option, (unsigned long long)values[v], (unsigned long long)least,
+                     (unsigned long long)most);
+            if (v < 2)
+                ck_assert_msg(READ(nothing, "--data", "d", option) == CONFIG_RUN, "%s", option);
+            else
+                claim_wrong(READ(nothing, "--data", "d", option), EXIT_BAD_OPTION, wanted);
+        }
+    }
 }
 END_TEST
 
@@ -553,6 +604,7 @@ suite(void)
     tcase_add_test(tcase, every_option_is_read_from_all_three_places_alike);
     tcase_add_test(tcase, the_command_line_goes_before_the_environment_and_that_before_the_file);
     tcase_add_test(tcase, a_wrong_value_is_named_with_its_place);
+    tcase_add_test(tcase, a_limit_is_taken_at_its_bounds_and_refused_one_beyond);
     tcase_add_test(tcase, a_wrong_option_is_named);
     tcase_add_test(tcase, a_file_without_keys_says_nothing);
     tcase_add_test(tcase, a_list_of_the_file_may_be_a_text_with_commas_as_in_the_other_places);
