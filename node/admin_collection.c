@@ -268,6 +268,7 @@ admin_collection_update(struct admin *a)
                                                     .expected = row->version,
                                                     .replication = (uint8_t)replicas,
                                                     .min_insync = (uint8_t)min_insync};
+    memcpy(a->step->command.alter.quotas, row->quotas, sizeof row->quotas);
     return admin_propose(a, COMMAND_COLLECTION_ALTER);
 }
 

@@ -155,8 +155,9 @@ START_TEST(a_cluster_without_a_node_that_is_up_says_later)
     for (uint32_t node = 1; node <= 3; node++)
         world_node_state(&world, node, NODE_DRAINING);
     admin_look();
-    admin_claim_refused(METHOD_COLLECTION_CREATE, &create, OMEN_E_BUSY,
-                        "no node of the cluster takes copies now: those that keep data drain, or none is up");
+    admin_claim_refused(
+        METHOD_COLLECTION_CREATE, &create, OMEN_E_BUSY,
+        "no node of the cluster takes copies now: those that keep data drain, or none is up");
 }
 END_TEST
 
@@ -298,7 +299,7 @@ START_TEST(a_conflict_says_both_versions_and_changes_nothing)
     ck_assert_int_eq(admin_begin(METHOD_COLLECTION_UPDATE, &ask), ADMIN_PROPOSE);
     const uint64_t then = world.map.collections[0].version;
     struct command other = command_of(COMMAND_COLLECTION_ALTER);
-    other.alter = (struct command_alter){world.map.collections[0].id, then, 1, 1};
+    other.alter = alter_of(world.map.collections[0].id, then, 1, 1);
     ck_assert_int_eq(world_apply(&world, &other).status, OMEN_OK);
     ck_assert_int_eq(admin_end(), OMEN_E_CONFLICT);
     char words[80];
