@@ -107,6 +107,9 @@ check_collections(const struct map *map)
         HOLDS(row->id_kind <= MAP_IDS_TEXT &&
                   (row->id_kind == MAP_IDS_UNKEPT || (map->features & MAP_FEATURE_ID_KINDS) != 0),
               "no such kind of ids");
+        for (uint32_t k = 0; k < MAP_QUOTAS; k++)
+            HOLDS(row->quotas[k] == 0 || (map->features & MAP_FEATURE_LIMITS) != 0,
+                  "a collection has a quota before its time");
     }
     return NULL;
 }
@@ -285,6 +288,8 @@ check_names(const struct map *map)
         HOLDS(map_name_is_valid(&key->name) &&
                   (i == 0 || map_name_compare(&map->keys[i - 1].name, &key->name) < 0),
               "keys are out of order");
+        HOLDS(key->rate == 0 || (map->features & MAP_FEATURE_LIMITS) != 0,
+              "a key has a rate before its time");
         HOLDS(key->role >= KEY_READ && key->role <= KEY_ADMIN && key->version <= map->version,
               "a key's facts are out of range");
     }

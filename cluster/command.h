@@ -96,12 +96,16 @@ struct command_collection {
     uint8_t metric, dtype, quantization;
     uint8_t replication;
     uint8_t min_insync; // 0: the default for this replication
+    uint64_t quotas
+        [MAP_QUOTAS]; // OMEN_E_UNSUPPORTED before MAP_FEATURE_LIMITS is on, as of the other two
 };
 
+// All that can be altered, and as it shall be.
 struct command_alter {
     uint64_t collection;
     uint64_t expected;
     uint8_t replication, min_insync;
+    uint64_t quotas[MAP_QUOTAS];
 };
 
 // OMEN_E_EXISTS: it has this kind already; OMEN_E_ID_KIND: it has the other one.
@@ -141,6 +145,7 @@ struct command_key {
     struct map_name name, glob;
     uint64_t expires_ms;
     uint64_t hash_words[4];
+    uint32_t rate;
     uint8_t role;
 };
 

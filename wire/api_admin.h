@@ -251,6 +251,7 @@ struct api_verify {
 struct api_collection_create {
     struct wire_text name;
     uint32_t dimension, shards, replicas, min_insync, m, ef_construction;
+    uint64_t memory_quota, disk_quota; // bytes; none: as many as there is room for
     uint8_t metric, dtype, quantization, if_not_exists;
     struct wire_uuid op_id;
     uint32_t deadline_ms;
@@ -267,6 +268,7 @@ struct api_collection {
     struct wire_maybe points; // where every shard said so in time
     uint32_t dimension, shards, replicas, min_insync, m, ef_construction;
     uint8_t metric, dtype, quantization;
+    uint64_t memory_quota, disk_quota;
     uint8_t id_kind; // 1 integer, 2 text; none: no point was ever written, or nobody keeps it
     struct wire_list fields; // api_field
 };
@@ -285,6 +287,7 @@ struct api_collection_drop {
 struct api_collection_update {
     struct wire_text collection;
     uint32_t replicas, min_insync;
+    struct wire_maybe memory_quota, disk_quota; // 0: there is none any more
     struct wire_uuid op_id;
     uint32_t deadline_ms;
 };

@@ -197,6 +197,23 @@ START_TEST(a_key_is_put_and_dropped_for_the_version_that_was_seen)
 }
 END_TEST
 
+START_TEST(a_rate_of_a_key_waits_for_its_feature)
+{
+    begin();
+    struct command command = command_of(COMMAND_KEY_PUT);
+    command.key = (struct command_key){
+        .name = name_of("one"), .glob = name_of("docs"), .rate = 100, .role = KEY_READ};
+    ck_assert_int_eq(world_apply(&world, &command).status, OMEN_E_UNSUPPORTED);
+    ck_assert_uint_eq(world.map.key_count, 0);
+    struct command features = command_of(COMMAND_FEATURES);
+    features.features = MAP_FEATURE_LIMITS;
+    ck_assert_int_eq(world_apply(&world, &features).status, OMEN_OK);
+    ck_assert_int_eq(world_apply(&world, &command).status, OMEN_OK);
+    ck_assert_uint_eq(world.map.keys[0].rate, 100);
+    world_fini(&world);
+}
+END_TEST
+
 START_TEST(keys_have_a_limit_and_stay_in_order)
 {
     begin();
@@ -256,6 +273,7 @@ cluster_apply_misc_suite(void)
     tcase_add_test(tcase, a_job_that_ended_lets_another_of_its_kind_begin);
     tcase_add_test(tcase, a_claim_of_a_job_that_changed_meanwhile_is_refused);
     tcase_add_test(tcase, jobs_that_ended_make_room_and_others_do_not);
+    tcase_add_test(tcase, a_rate_of_a_key_waits_for_its_feature);
     tcase_add_test(tcase, a_key_is_put_and_dropped_for_the_version_that_was_seen);
     tcase_add_test(tcase, keys_have_a_limit_and_stay_in_order);
     tcase_add_test(tcase, a_setting_is_put_and_dropped_for_the_version_that_was_seen);
