@@ -261,6 +261,8 @@ config_set(struct config *config, enum config_option option, enum config_how how
         return set_number(&limits->hello_ms, text, HELLO_MS_MIN, HELLO_MS_MAX, error);
     case OPTION_IDLE_MS:
         return set_number(&limits->idle_ms, text, IDLE_MS_MIN, IDLE_MS_MAX, error);
+    case OPTION_KEY_RATE:
+        return set_number(&config->key_rate, text, 0, UINT32_MAX, error);
     case OPTION_LOG_LEVEL:
         return set_log_level(config, text, error);
     case OPTION_COUNT:
@@ -303,6 +305,8 @@ config_set_key(struct config_key *key, enum config_key_field field, const char *
         return status;
     case CONFIG_KEY_SHA256:
         return set_hash(key->hash_words, text, error);
+    case CONFIG_KEY_RATE:
+        return set_number(&key->rate, text, 1, UINT32_MAX, error);
     case CONFIG_KEY_FIELDS:
         break;
     }
@@ -422,7 +426,7 @@ print_help(FILE *out)
         fprintf(out, "  %-26s %s\n", name, rows[i].help);
     }
     fprintf(out, "  %-26s %s\n  %-26s %s\n  %-26s %s\n\n", "--config FILE",
-            "YAML: the same names, and api-keys: a list of {name, role, sha256}", "--help",
+            "YAML: the same names, and api-keys: a list of {name, role, sha256, rate}", "--help",
             "this text", "--version", "the version");
     fprintf(out, "Each is also an environment variable: --cluster-key is OMEN_CLUSTER_KEY. The "
                  "command line\n"

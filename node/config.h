@@ -41,6 +41,7 @@ enum config_profile { CONFIG_LAN, CONFIG_FAST };
 struct config_key {
     struct map_name name;
     uint64_t hash_words[4]; // SHA-256 of the secret
+    uint32_t rate;          // points and queries a second; 0: not said
     uint8_t role;           // enum key_role
 };
 
@@ -74,6 +75,7 @@ struct config {
     uint32_t build_wait_ms;    // that a build waits for a builder, before the copies build
     uint32_t build_require_ms; // that one waits for a builder with a GPU, before it has failed
     struct config_limits limits;
+    uint32_t key_rate; // of keys whose rate is not said; 0: as fast as they like
     bool admin_said;
     struct gossip_address admin; // where metrics and health are read; only where it was said
     enum log_level log_level;

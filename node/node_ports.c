@@ -134,7 +134,12 @@ asks_for_key(void *context)
 static bool
 find_key(struct node *node, const struct map_name *name, struct api_key *key)
 {
-    return keys_configured(node->config.config, name, key) || meta_key(node->meta, name, key);
+    const struct config *config = node->config.config;
+    if (!keys_configured(config, name, key) && !meta_key(node->meta, name, key))
+        return false;
+    if (key->rate == 0)
+        key->rate = config->key_rate;
+    return true;
 }
 
 // A node that has just started has the keys of its last checkpoint, or none: what is not among them may have been made since.

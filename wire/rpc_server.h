@@ -32,6 +32,7 @@ struct rpc_session {                    // what a connection may
     uint64_t key_hash[4];  // of its secret
     uint64_t key_until_ms; // since 1970, when it is over; 0: never
     uint64_t keys_seen;    // the keys that it was last found among
+    uint32_t rate;         // points and queries a second that the key may ask for; 0: any
 };
 
 struct rpc_request {

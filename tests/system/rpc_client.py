@@ -110,7 +110,7 @@ class Client:
         kind, number, error, result = self.hear()
         assert (kind, number) == (1, self._calls)
         if error is not None:
-            raise RpcError(error)
+            raise RpcError(error if isinstance(error, str) else f"{error['name']}: {error['message']}")
         return result
 
     def close(self) -> None:
