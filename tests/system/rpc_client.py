@@ -114,4 +114,5 @@ class Client:
         return result
 
     def close(self) -> None:
-        self._socket.close()
+        with self._reader:  # has the descriptor as well
+            self._socket.close()
