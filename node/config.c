@@ -198,12 +198,38 @@ set_weight(struct config *config, const char *text, struct omen_error *error)
     return status;
 }
 
+// What clients may have of the node.
+static omen_status
+set_limit(struct config *config, enum config_option option, const char *text,
+          struct omen_error *error)
+{
+    struct config_limits *limits = &config->limits;
+    switch (option) {
+    case OPTION_CONNECTIONS:
+        return set_number(&limits->connections, text, 1, CONNECTIONS_MAX, error);
+    case OPTION_OF_ADDRESS:
+        return set_number(&limits->connections_of_address, text, 0, CONNECTIONS_MAX, error);
+    case OPTION_IN_FLIGHT:
+        return set_number(&limits->in_flight, text, 1, IN_FLIGHT_MAX, error);
+    case OPTION_FRAME_BYTES:
+        return set_number(&limits->frame_bytes, text, WIRE_FRAME_BYTES_MIN, WIRE_FRAME_BYTES_MAX,
+                          error);
+    case OPTION_HELLO_MS:
+        return set_number(&limits->hello_ms, text, HELLO_MS_MIN, HELLO_MS_MAX, error);
+    case OPTION_IDLE_MS:
+        return set_number(&limits->idle_ms, text, IDLE_MS_MIN, IDLE_MS_MAX, error);
+    case OPTION_KEY_RATE:
+        return set_number(&config->key_rate, text, 0, UINT32_MAX, error);
+    default:
+        ASSERT(false);
+    }
+}
+
 omen_status
 config_set(struct config *config, enum config_option option, enum config_how how, const char *text,
            struct omen_error *error)
 {
     static const char *const profiles[] = {[CONFIG_LAN] = "lan", [CONFIG_FAST] = "fast"};
-    struct config_limits *limits = &config->limits;
     switch (option) {
     case OPTION_DATA:
         return set_path(config->data, text, error);
@@ -249,20 +275,13 @@ config_set(struct config *config, enum config_option option, enum config_how how
     case OPTION_BUILD_REQUIRE_MS:
         return set_number(&config->build_require_ms, text, 0, BUILD_MS_MAX, error);
     case OPTION_CONNECTIONS:
-        return set_number(&limits->connections, text, 1, CONNECTIONS_MAX, error);
     case OPTION_OF_ADDRESS:
-        return set_number(&limits->connections_of_address, text, 0, CONNECTIONS_MAX, error);
     case OPTION_IN_FLIGHT:
-        return set_number(&limits->in_flight, text, 1, IN_FLIGHT_MAX, error);
     case OPTION_FRAME_BYTES:
-        return set_number(&limits->frame_bytes, text, WIRE_FRAME_BYTES_MIN, WIRE_FRAME_BYTES_MAX,
-                          error);
     case OPTION_HELLO_MS:
-        return set_number(&limits->hello_ms, text, HELLO_MS_MIN, HELLO_MS_MAX, error);
     case OPTION_IDLE_MS:
-        return set_number(&limits->idle_ms, text, IDLE_MS_MIN, IDLE_MS_MAX, error);
     case OPTION_KEY_RATE:
-        return set_number(&config->key_rate, text, 0, UINT32_MAX, error);
+        return set_limit(config, option, text, error);
     case OPTION_LOG_LEVEL:
         return set_log_level(config, text, error);
     case OPTION_COUNT:

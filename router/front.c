@@ -361,7 +361,9 @@ items_of(const struct front_call *call)
     const struct api_recall_measure *recall = (const void *)&call->ask;
     if (call->method->number == METHOD_RECALL_MEASURE)
         return recall->samples == 0 ? FRONT_SAMPLES : recall->samples;
-    return call->queries > call->start.item_count ? call->queries : call->start.item_count;
+    const uint32_t items =
+        call->queries > call->start.item_count ? call->queries : call->start.item_count;
+    return items > 0 ? items : 1;
 }
 
 void

@@ -13,7 +13,6 @@
 
 #define SIXTY_FOUR_DIGITS "00000000000000010000000000000002ffffffffffffffff0000000000000004"
 
-
 static struct folder folder;
 static struct config config;
 static struct omen_error error;
@@ -162,7 +161,6 @@ START_TEST(every_option_is_read_from_all_three_places_alike)
              "--key-rate", "5", "--log-level", "debug") == CONFIG_RUN,
         "%s", error.text);
     ck_assert_str_eq(by_file.file, path);
-    by_file.file[0] = '\0';
     memset(by_file.file, 0, sizeof by_file.file);
     ck_assert(memcmp(&by_file, &config, sizeof config) == 0);
     ck_assert(memcmp(&by_environment, &config, sizeof config) == 0);
