@@ -170,8 +170,8 @@ class Limits(NodeCase):
         ) as other:
             docs = other.create_collection("docs", 8, metric="l2", shards=1, replicas=1)
             docs.upsert(np.eye(8, dtype=np.float32), range(8))
-            rows = np.random.default_rng(1).standard_normal((3 * RATE, 8), dtype=np.float32)
-            slow.collection("docs").upsert(rows, range(3 * RATE))
+            rows = np.random.default_rng(1).standard_normal((5 * RATE, 8), dtype=np.float32)
+            slow.collection("docs").upsert(rows, range(5 * RATE))
             begun = time.monotonic()
             with self.assertRaises(omendb.errors.BusyError) as refused:  # more than this one may take
                 slow.collection("docs").search(rows[0], k=1, timeout=0.2)
