@@ -100,8 +100,10 @@ job_cancel(struct map *map, const struct command_job *wanted)
         return OMEN_E_NOT_FOUND;
     if (version_differs(wanted->expected, job->version) || job->state >= JOB_DONE)
         return OMEN_E_CONFLICT;
+    if (wanted->state == JOB_CANCELLED && lacks_limits(map))
+        return OMEN_E_UNSUPPORTED;
     job->version = map->version + 1;
-    job->state = JOB_FAILED;
+    job->state = wanted->state == JOB_CANCELLED ? JOB_CANCELLED : JOB_FAILED;
     job->owner = 0;
     job->lease_until_ms = 0;
     return OMEN_OK;

@@ -271,10 +271,12 @@ check_jobs(const struct map *map)
         HOLDS(job->id > (i > 0 ? map->jobs[i - 1].id : 0) && job->id < map->next_id,
               "jobs are out of order");
         HOLDS(job->kind >= JOB_BUILD && job->kind <= JOB_VERIFY && job->state >= JOB_WAITING &&
-                  job->state <= JOB_FAILED && job->progress <= 1000 &&
+                  job->state <= JOB_CANCELLED && job->progress <= 1000 &&
                   job->version <= map->version &&
                   job->lease_until_ms <= COMMAND_TIME_MAX + UINT32_MAX,
               "a job's facts are out of range");
+        HOLDS(job->state != JOB_CANCELLED || (map->features & MAP_FEATURE_LIMITS) != 0,
+              "a job was cancelled before its time");
         HOLDS(map_shard(map, job->shard) != NULL, "a job has no shard");
     }
     return NULL;

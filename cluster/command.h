@@ -36,8 +36,8 @@ enum command_kind {
     COMMAND_LEASE_PROFILE,     // lease
     COMMAND_LEASE_SETTLE,      // lease: the old guard has run out
     COMMAND_CLOCK_SET,         // clock: sets it back, and forgets every session
-    COMMAND_JOB_CANCEL,        // job: its number and expected; whoever holds it finds it failed
-    COMMAND_COLLECTION_IDS,    // ids: of a collection that has no kind of ids yet
+    COMMAND_JOB_CANCEL,     // job: its number, expected, and state; whoever holds it finds it over
+    COMMAND_COLLECTION_IDS, // ids: of a collection that has no kind of ids yet
     COMMAND_KINDS_END,
 };
 
@@ -137,7 +137,8 @@ struct command_job {
     uint64_t lease_ms;
     uint32_t owner, progress;
     uint8_t kind;
-    uint8_t state; // of its end: JOB_DONE or JOB_FAILED; JOB_WAITING gives it back
+    // Of its end: JOB_DONE or JOB_FAILED; JOB_WAITING gives it back. Of a cancel: JOB_CANCELLED, and anything else is JOB_FAILED.
+    uint8_t state;
 };
 
 struct command_key {

@@ -85,8 +85,10 @@ format_of(const struct command *command)
         quotas = command->collection.quotas;
     else if (command->kind == COMMAND_COLLECTION_ALTER)
         quotas = command->alter.quotas;
-    else if (command->kind == COMMAND_KEY_PUT && command->key.rate != 0)
-        return 2;
+    else if (command->kind == COMMAND_KEY_PUT)
+        return command->key.rate != 0 ? 2 : 1;
+    else if (command->kind == COMMAND_JOB_CANCEL)
+        return command->job.state == JOB_CANCELLED ? 2 : 1;
     for (uint32_t i = 0; quotas != NULL && i < MAP_QUOTAS; i++)
         if (quotas[i] != 0)
             return 2;
@@ -332,6 +334,8 @@ body_fields(struct codec *codec, struct command *command, uint8_t format)
     case COMMAND_JOB_CANCEL:
         codec_u64(codec, &command->job.job, UINT64_MAX);
         codec_u64(codec, &command->job.expected, UINT64_MAX);
+        if (format >= 2)
+            codec_u8(codec, &command->job.state, JOB_CANCELLED, JOB_CANCELLED);
         break;
     case COMMAND_KEY_PUT:
     case COMMAND_KEY_DROP:

@@ -10,7 +10,7 @@ static const char *const id_kinds[] = {"", " ids=open", " ids=integer", " ids=te
 static const char *const shard_states[] = {"?",         "creating", "open",
                                            "splitting", "child",    "retired"};
 static const char *const job_kinds[] = {"?", "build", "move", "split", "verify"};
-static const char *const job_states[] = {"?", "waiting", "running", "done", "failed"};
+static const char *const job_states[] = {"?", "waiting", "running", "done", "failed", "cancelled"};
 static const char *const quota_names[MAP_QUOTAS] = {
     [QUOTA_MEMORY] = "memory", [QUOTA_DISK] = "disk"};
 static const char *const key_roles[] = {"?", "read", "write", "manage", "admin"};

@@ -39,7 +39,7 @@
 
 // Of `features`: collections have a kind of ids in the map.
 #define MAP_FEATURE_ID_KINDS UINT64_C(1)
-// Of `features`: collections have quotas, and keys have rates.
+// Of `features`: collections have quotas, keys have rates, and a job that was cancelled says so.
 #define MAP_FEATURE_LIMITS UINT64_C(2)
 
 #define VERSION_ANY UINT64_MAX // as the expected version of a command: whichever it is
@@ -147,7 +147,8 @@ struct map_shard {
 enum job_kind { JOB_BUILD = 1, JOB_MOVE, JOB_SPLIT, JOB_VERIFY };
 // The argument of a JOB_BUILD, numbered as enum api_backend is: only who has a GPU takes the last.
 enum job_build_by { JOB_BUILD_AUTO = 0, JOB_BUILD_CPU = 2, JOB_BUILD_GPU = 3 };
-enum job_state { JOB_WAITING = 1, JOB_RUNNING, JOB_DONE, JOB_FAILED };
+// Before MAP_FEATURE_LIMITS one that was cancelled is JOB_FAILED.
+enum job_state { JOB_WAITING = 1, JOB_RUNNING, JOB_DONE, JOB_FAILED, JOB_CANCELLED };
 
 struct job {
     uint64_t id;

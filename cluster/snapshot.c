@@ -152,7 +152,7 @@ job_row(struct codec *codec, struct job *row)
     codec_u32(codec, &row->progress, 1000);
     codec_u32(codec, &row->attempts, UINT32_MAX);
     codec_u8(codec, &row->kind, JOB_BUILD, JOB_VERIFY);
-    codec_u8(codec, &row->state, JOB_WAITING, JOB_FAILED);
+    codec_u8(codec, &row->state, JOB_WAITING, JOB_CANCELLED);
 }
 
 static void

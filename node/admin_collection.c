@@ -47,12 +47,6 @@ refuse_min_insync(struct admin *a, uint32_t min_insync, uint32_t replicas)
                         min_insync, replicas);
 }
 
-static bool
-knows_limits(const struct map *map)
-{
-    return (map->features & MAP_FEATURE_LIMITS) != 0;
-}
-
 static enum admin_next
 refuse_quotas(struct admin *a)
 {
@@ -78,7 +72,7 @@ admin_collection_create(struct admin *a)
     if (a->map->collection_count == MAP_COLLECTIONS_MAX)
         return admin_refuse(a, OMEN_E_FULL, "the cluster has %u collections, which is the most",
                             MAP_COLLECTIONS_MAX);
-    if ((ask->memory_quota != 0 || ask->disk_quota != 0) && !knows_limits(a->map))
+    if ((ask->memory_quota != 0 || ask->disk_quota != 0) && !admin_knows_limits(a->map))
         return refuse_quotas(a);
     return create_new(a, nodes);
 }
@@ -273,7 +267,8 @@ admin_collection_update(struct admin *a)
         return admin_refuse(a, OMEN_E_INVALID,
                             "collection.update: has neither replicas nor min_insync, nor "
                             "memory_quota or disk_quota");
-    if ((quotas[QUOTA_MEMORY].value != 0 || quotas[QUOTA_DISK].value != 0) && !knows_limits(a->map))
+    if ((quotas[QUOTA_MEMORY].value != 0 || quotas[QUOTA_DISK].value != 0) &&
+        !admin_knows_limits(a->map))
         return refuse_quotas(a);
     const uint32_t nodes = admin_data_nodes(a->map);
     if (ask->replicas > nodes && ask->replicas > row->replication)

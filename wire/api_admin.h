@@ -17,7 +17,13 @@ enum api_node_state { API_JOINING = 1, API_UP, API_DRAINING, API_GONE };
 enum api_node_role { API_DATA = 1, API_ROUTER = 2, API_BUILDER = 4 }; // bits
 enum api_shard_state { API_CREATING = 1, API_OPEN, API_SPLITTING, API_CHILD, API_RETIRED };
 enum api_job_kind { API_JOB_BUILD = 1, API_JOB_MOVE, API_JOB_SPLIT, API_JOB_VERIFY };
-enum api_job_state { API_JOB_WAITING = 1, API_JOB_RUNNING, API_JOB_DONE, API_JOB_FAILED };
+enum api_job_state {
+    API_JOB_WAITING = 1,
+    API_JOB_RUNNING,
+    API_JOB_DONE,
+    API_JOB_FAILED,
+    API_JOB_CANCELLED
+};
 enum api_key_role { API_KEY_READ = 1, API_KEY_WRITE, API_KEY_MANAGE, API_KEY_ADMIN };
 
 // ---- asks that several methods share ----

@@ -16,7 +16,7 @@ static const char *const field_types[] = {"keyword",  "integer", "float", "bool"
                                           "datetime", "uuid",    NULL};
 static const char *const backends[] = {"auto", "cpu", "cuda", NULL};
 static const char *const job_kinds[] = {"build", "move", "split", "verify", NULL};
-static const char *const job_states[] = {"waiting", "running", "done", "failed", NULL};
+static const char *const job_states[] = {"waiting", "running", "done", "failed", "cancelled", NULL};
 static const char *const key_roles[] = {"read", "write", "manage", "admin", NULL};
 
 // ---- collections ----

@@ -81,6 +81,7 @@ random_rest(struct prng *prng, const struct map *map, struct command *command)
     case COMMAND_JOB_CANCEL:
         command->job.job = random_near(prng, map->next_id);
         command->job.expected = random_near(prng, map->version);
+        command->job.state = prng_below(prng, 2) > 0 ? JOB_CANCELLED : 0;
         break;
     case COMMAND_KEY_PUT:
     case COMMAND_KEY_DROP:

@@ -174,6 +174,7 @@ begin(void)
     X(map->jobs[1].id = map->next_id, "jobs are out of order")                                     \
     X(map->jobs[0].kind = 9, "a job's facts are out of range")                                     \
     X(map->jobs[0].state = 0, "a job's facts are out of range")                                    \
+    X(map->jobs[0].state = JOB_CANCELLED, "a job was cancelled before its time")                   \
     X(map->jobs[0].state = 9, "a job's facts are out of range")                                    \
     X(map->jobs[0].progress = 1001, "a job's facts are out of range")                              \
     X(map->jobs[0].version = map->version + 1, "a job's facts are out of range")                   \
