@@ -12,6 +12,7 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "base/limits.h"
 #include "base/os_clock.h"
 #include "base/os_wait.h"
 #include "clients/c/client_int.h"
@@ -69,6 +70,13 @@ client_now_ms(struct client *client)
 {
     const uint64_t ahead_ms = atomic_load_explicit(&client->ahead_ms, memory_order_relaxed);
     return ahead_ms == 0 ? os_ms_since_1970() : os_clock_ns() / NS_PER_MS + ahead_ms;
+}
+
+uint32_t
+client_frame_bytes(struct client *client)
+{
+    const uint32_t said = atomic_load_explicit(&client->frame_bytes_max, memory_order_relaxed);
+    return said == 0 || said > WIRE_FRAME_BYTES_MAX ? WIRE_FRAME_BYTES_MAX : said;
 }
 
 struct session *

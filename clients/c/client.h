@@ -50,6 +50,8 @@ uint32_t client_timeout_ms(const struct client *client);
 bool client_has_met(struct client *client); // a node has answered hello
 uint64_t client_now_ms(
     struct client *client); // since 1970, by the clock of the node that said so last; else by ours
+uint32_t client_frame_bytes(
+    struct client *client); // that a request may have, as the node said that was met last
 struct session *client_session(struct client *client); // clients/c/session.h
 
 struct client_reply {

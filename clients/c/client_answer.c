@@ -109,7 +109,8 @@ take_welcome(struct client *client, const struct rpc_message *message, uint64_t 
         return false;
     }
     const struct api_welcome *welcome = (const void *)&body;
-    client->frame_bytes_max = welcome->limits.frame_bytes;
+    atomic_store_explicit(&client->frame_bytes_max, welcome->limits.frame_bytes,
+                          memory_order_relaxed);
     client->sent_max = welcome->limits.inflight > 0 ? welcome->limits.inflight : IN_FLIGHT_DEFAULT;
     if (welcome->time_ms != 0)
         atomic_store_explicit(&client->ahead_ms, welcome->time_ms - now_ns / NS_PER_MS,

@@ -43,7 +43,9 @@ struct client {
     uint32_t timeout_ms;
     struct session session;
     _Atomic uint64_t ahead_ms; // of os_clock_ns is the time that a node said last; 0: none did
-    _Atomic bool met;          // a node has answered hello; with acquire ahead_ms is seen, too
+    _Atomic uint32_t
+        frame_bytes_max; // of a request, at the node that was met last; 0: it did not say
+    _Atomic bool met;    // a node has answered hello; with acquire ahead_ms is seen, too
     pthread_t thread;
     int wake[2];
     struct lock lock;
@@ -61,7 +63,6 @@ struct client {
     bool leaves;
     struct flight *ready, *sent;
     uint32_t sent_count, sent_max, next_id;
-    uint32_t frame_bytes_max; // of a request, at this node; 0: it did not say
 };
 
 // client.c

@@ -108,10 +108,10 @@ static bool
 is_too_long(const struct client *client, struct flight *flight, size_t bytes)
 {
     char text[160];
-    if (client->frame_bytes_max == 0 || bytes <= client->frame_bytes_max)
+    const uint32_t most = atomic_load_explicit(&client->frame_bytes_max, memory_order_relaxed);
+    if (most == 0 || bytes <= most)
         return false;
-    snprintf(text, sizeof text, "the request has %zu bytes; the node takes %u", bytes,
-             client->frame_bytes_max);
+    snprintf(text, sizeof text, "the request has %zu bytes; the node takes %u", bytes, most);
     client_land_failed(flight, OMEN_E_INVALID, text);
     return true;
 }

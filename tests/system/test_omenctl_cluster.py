@@ -527,6 +527,16 @@ class Import(Case):
         self.assertEqual(self.count(), 0)
 
 
+class ImportOfSmallRequests(Case):
+    def test_batches_are_cut_as_the_node_says(self) -> None:
+        rows = [[float(row)] + [1.0] * 255 for row in range(1000)]  # of 1,024,000 bytes
+        self.one("--max-frame-bytes", "65536")
+        self.fine("collection", "create", "docs", "-d", 256, "--metric", "l2", "--shards", 1, "--replicas", 1)
+        done = self.fine("import", "docs", write_fbin(self.folder / "rows.fbin", rows))
+        self.assertEqual((done["rows"], done["written"], done["refused"]), (1000, 1000, 0))
+        self.assertEqual(self.fine("point", "count", "docs", "--consistency", "strong")["count"], 1000)
+
+
 class ExitCodes(Case):
     """Those that want more than a healthy node; test_omenctl.py and the classes above have the rest."""
 

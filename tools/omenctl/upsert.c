@@ -8,12 +8,11 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "base/limits.h"
 #include "base/os_clock.h"
 
 #define NS_PER_MS 1000000ull
 #define PAUSE_MS 50
-#define REQUEST_BYTES_MAX (WIRE_FRAME_BYTES_MAX - 65536u) // the rest is for keys and heads
+#define HEAD_BYTES 4096u // of a request: keys and heads, beside its rows
 
 // Rows of a batch by their places in it.
 struct part {
@@ -49,7 +48,9 @@ omen_status
 upsert_add(void *context, size_t first, const omen_batch *batch, struct omen_error *error)
 {
     struct upsert *upsert = context;
-    if (batch_bytes(batch, upsert->convert) > REQUEST_BYTES_MAX && batch->count > 1)
+    const size_t frame = client_frame_bytes(upsert->client);
+    const size_t most = frame > HEAD_BYTES ? frame - HEAD_BYTES : 0;
+    if (batch_bytes(batch, upsert->convert) > most && batch->count > 1)
         return OMEN_E_FULL; // halved by the converter
     struct part part = {.batch = batch, .first = first, .count = (uint32_t)batch->count};
     part.places = mem_alloc(batch->count * sizeof *part.places);

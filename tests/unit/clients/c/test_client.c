@@ -603,6 +603,7 @@ START_TEST(a_request_that_is_too_long_for_its_node_is_not_sent_and_the_line_stay
     node.frame_bytes = 2000;
     uint32_t id;
     struct flight *beside = begin_heard(&id);
+    ck_assert_uint_eq(client_frame_bytes(client), 2000);
     const uint64_t now_ns = os_clock_ns();
     struct flight *longer = client_begin(client, &ask, now_ns, now_ns + 60 * NS_PER_S);
     const struct client_error error = end_badly(longer);
