@@ -635,6 +635,9 @@ class ExitCodes(Case):
         self.refused(self.run_("alias", "set", "a", "docs", OMEN_API_KEY=made["api_key"]), AUTH, "AUTH")
         self.fine("key", "revoke", "reader", "--yes", OMEN_API_KEY="root.s3cret")
         self.assertEqual(self.fine("key", "list", OMEN_API_KEY="root.s3cret"), [])
+        fast = ["key", "create", "fast", "--role", "read", "--rate", "250"]
+        self.until("all nodes know of rates", lambda: self.run_(*fast, OMEN_API_KEY="root.s3cret").code == FINE)
+        self.assertEqual([row["rate"] for row in self.fine("key", "list", OMEN_API_KEY="root.s3cret")], [250])
         key.write_text("\n")
         self.refused(self.run_("collection", "list", "--api-key-file", key), USAGE, "has no key")
 
