@@ -185,6 +185,9 @@ dispatch(struct turn *turn, const struct turn_input *in, struct turn_output *out
         step_gossip(turn, &gossip, out);
         break;
     }
+    case TURN_IN_DISK:
+        turn->disk_low = in->disk_low;
+        break;
     case TURN_IN_WAKE:
         wake(turn, in, out);
         break;
