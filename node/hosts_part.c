@@ -262,7 +262,8 @@ may_write(const struct hosts *hosts, const struct host_copy *copy, const struct 
         return OMEN_E_STALE_MAP;
     if (!replica_is_open(replica) || replica->applied_seq < replica->start_seq)
         return OMEN_E_BUSY;
-    return host_check_op(hosts, copy, part, error);
+    const omen_status status = host_check_room(hosts, copy, part, error);
+    return status == OMEN_OK ? host_check_op(hosts, copy, part, error) : status;
 }
 
 bool
