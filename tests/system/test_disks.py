@@ -222,8 +222,9 @@ class Reserve(SmallDisks):
         return [row["detail"] for row in json.loads(done.stdout) if (row["check"], row["result"]) == ("disk", "wrong")]
 
     def metric(self, node: Node, name: str) -> float:
+        """Of the first sample that begins so."""
         text = self.client_of(node).call("system.metrics")["text"]
-        return next(float(line.split()[1]) for line in text.splitlines() if line.startswith(f"{name} "))
+        return next((float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.startswith(name)), 0.0)
 
     def events(self, kind: str, node: Node) -> int:
         rows = self.client_of(node).call("cluster.events", {"limit": 1000})["events"]
@@ -244,13 +245,13 @@ class Reserve(SmallDisks):
                 low.wait_for("disk.low")
                 self.claim_refused(low)
                 until("check finds it", lambda low=low: self.found_by_check() == [f"that of {low.name} has less left than its reserve"])
-                self.assertEqual((self.metric(low, "omen_disk_low"), self.events("disk-low", low)), (1, 1))
-                self.assertLess(self.metric(low, "omen_disk_available_bytes"), self.metric(low, "omen_disk_reserve_bytes"))
+                self.assertEqual((self.metric(low, "omen_disk_low "), self.events("disk-low", low)), (1, 1))
+                self.assertLess(self.metric(low, "omen_disk_available_bytes "), self.metric(low, "omen_disk_reserve_bytes "))
                 self.resize(low, SIZE)
                 low.wait_for("disk.fine")
                 until("points are taken again", lambda: not self.add(self.points))
                 until("check finds nothing", lambda: not self.found_by_check())
-                self.assertEqual((self.metric(low, "omen_disk_low"), self.events("disk-fine", low)), (0, 1))
+                self.assertEqual((self.metric(low, "omen_disk_low "), self.events("disk-fine", low)), (0, 1))
         self.until_whole()
 
     def test_disks_are_filled_to_their_reserve_and_a_collection_that_is_dropped_makes_room(self) -> None:
@@ -261,6 +262,9 @@ class Reserve(SmallDisks):
         self.until_whole("more")
         for _ in range(40):
             self.assertEqual(self.add(more, 20, PAYLOAD_BYTES), "")
+        file_of = 'omen_shard_file_bytes{collection="more",'
+        for node in self.nodes:  # or what has no page in it yet would be written into what is left
+            until("all of it is in the file", lambda node=node: self.metric(node, file_of) > 40 * 20 * PAYLOAD_BYTES)
         for node in self.nodes:
             self.leave(node, 1.5 * RESERVE)
         with self.searching():
