@@ -40,7 +40,8 @@
     X(OMEN_E_CONFLICT, -31, ACT_REPORT, "the point has another version than if_version says")      \
     X(OMEN_E_OP_EXPIRED, -32, ACT_REPORT, "op_id is too old to know whether it was done")          \
     X(OMEN_E_AUTH, -33, ACT_REPORT, "no key, an unknown one, or one that may not do this")         \
-    X(OMEN_E_METHOD, -34, ACT_REPORT, "no such method")
+    X(OMEN_E_METHOD, -34, ACT_REPORT, "no such method")                                            \
+    X(OMEN_E_QUOTA, -35, ACT_REPORT, "the collection is at its quota; nothing was changed")
 
 enum omen_status_code {
 #define OMEN_STATUS_ENUM(name, number, act, text) name = (number),

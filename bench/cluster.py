@@ -66,17 +66,22 @@ def search(options):
         nodes.until("an answer", lambda: answers(cluster.client, dataset))
         for number in range(options.rounds):
             say(f"search: round {number + 1} of {options.rounds}")
-            rounds.append(
-                {
-                    "many": cluster.load("search", **common, ef=ef, flight=FLIGHT, seconds=3),
-                    "one": cluster.load("search", **common, ef=ef, flight=1, seconds=2),
-                    "batch": cluster.load("search", **common, ef=ef, flight=1, seconds=2, batch=BATCH),
-                    "batches": cluster.load("search", **common, ef=ef, flight=8, seconds=2, batch=BATCH),
-                    "alone": nodes.alone(copy, queries, ef, 2),
-                    "alone batch": nodes.alone(copy, queries, ef, 2, BATCH, len(measure.CORES)),
-                }
-            )
+            rounds.append(search_round(cluster, dict(common, ef=ef), copy, queries, number))
     search_report(options, ef, rounds)
+
+
+def search_round(cluster, common, copy, queries, number):
+    """What is compared lies side by side, and comes first in turn: a processor's clock is not the same at the end of a round."""
+    jobs = {
+        "many": lambda: cluster.load("search", **common, flight=FLIGHT, seconds=3),
+        "alone": lambda: nodes.alone(copy, queries, common["ef"], 2),
+        "one": lambda: cluster.load("search", **common, flight=1, seconds=2),
+        "batches": lambda: cluster.load("search", **common, flight=8, seconds=2, batch=BATCH),
+        "alone batch": lambda: nodes.alone(copy, queries, common["ef"], 2, BATCH, len(measure.CORES)),
+        "batch": lambda: cluster.load("search", **common, flight=1, seconds=2, batch=BATCH),
+    }
+    names = list(jobs) if number % 2 == 0 else list(reversed(jobs))
+    return {name: jobs[name]() for name in names}
 
 
 def answers(client, dataset):

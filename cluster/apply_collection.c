@@ -4,6 +4,8 @@
 //
 // A new collection has shards without replicas: where they go is the rebalancer's to plan, so that no opinion about placement is
 // part of what every version of the program must do alike.
+#include <string.h>
+
 #include "base/assert.h"
 #include "base/bug.h"
 #include "cluster/apply_int.h"
@@ -29,6 +31,8 @@ apply_collection_create(struct map *map, const struct command_collection *wanted
         wanted->min_insync > 0 ? wanted->min_insync : map_min_insync_default(wanted->replication);
     if (wanted->dimension == 0 || wanted->shards == 0 || min_insync > wanted->replication)
         return OMEN_E_INVALID;
+    if (!quotas_fit(map, wanted->quotas))
+        return OMEN_E_UNSUPPORTED;
     if (map_resolve(map, &wanted->name) != NULL)
         return OMEN_E_EXISTS;
     if (map->collection_count == MAP_COLLECTIONS_MAX ||
@@ -49,6 +53,7 @@ apply_collection_create(struct map *map, const struct command_collection *wanted
                                 .replication = wanted->replication,
                                 .min_insync = min_insync,
                                 .id_kind = keeps_id_kinds(map) ? MAP_IDS_OPEN : MAP_IDS_UNKEPT};
+    memcpy(collection->quotas, wanted->quotas, sizeof collection->quotas);
     for (uint32_t i = 0; i < wanted->shards; i++) {
         const uint64_t behind = i + 1 < wanted->shards ? range_first(i + 1, wanted->shards) : 0;
         struct map_shard *shard =
@@ -79,6 +84,9 @@ apply_collection_alter(struct map *map, const struct command_alter *alter)
         alter->min_insync > 0 ? alter->min_insync : map_min_insync_default(alter->replication);
     if (alter->replication == 0 || min_insync > alter->replication)
         return OMEN_E_INVALID;
+    if (!quotas_fit(map, alter->quotas))
+        return OMEN_E_UNSUPPORTED;
+    memcpy(collection->quotas, alter->quotas, sizeof collection->quotas);
     collection->replication = alter->replication;
     collection->min_insync = min_insync;
     collection->version = map->version + 1;

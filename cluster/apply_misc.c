@@ -100,8 +100,10 @@ job_cancel(struct map *map, const struct command_job *wanted)
         return OMEN_E_NOT_FOUND;
     if (version_differs(wanted->expected, job->version) || job->state >= JOB_DONE)
         return OMEN_E_CONFLICT;
+    if (wanted->state == JOB_CANCELLED && lacks_limits(map))
+        return OMEN_E_UNSUPPORTED;
     job->version = map->version + 1;
-    job->state = JOB_FAILED;
+    job->state = wanted->state == JOB_CANCELLED ? JOB_CANCELLED : JOB_FAILED;
     job->owner = 0;
     job->lease_until_ms = 0;
     return OMEN_OK;
@@ -129,6 +131,8 @@ apply_key_put(struct map *map, const struct command_key *wanted)
     const struct api_key *key = map_key(map, &wanted->name);
     if (version_differs(wanted->expected, key != NULL ? key->version : 0))
         return OMEN_E_CONFLICT;
+    if (wanted->rate != 0 && lacks_limits(map))
+        return OMEN_E_UNSUPPORTED;
     if (key == NULL && map->key_count == MAP_KEYS_MAX)
         return OMEN_E_FULL;
     struct api_key *row = (struct api_key *)key;
@@ -140,6 +144,7 @@ apply_key_put(struct map *map, const struct command_key *wanted)
                             .glob = wanted->glob,
                             .version = map->version + 1,
                             .expires_ms = wanted->expires_ms,
+                            .rate = wanted->rate,
                             .role = wanted->role};
     for (uint32_t i = 0; i < 4; i++)
         row->hash_words[i] = wanted->hash_words[i];

@@ -107,6 +107,9 @@ check_collections(const struct map *map)
         HOLDS(row->id_kind <= MAP_IDS_TEXT &&
                   (row->id_kind == MAP_IDS_UNKEPT || (map->features & MAP_FEATURE_ID_KINDS) != 0),
               "no such kind of ids");
+        for (uint32_t k = 0; k < MAP_QUOTAS; k++)
+            HOLDS(row->quotas[k] == 0 || (map->features & MAP_FEATURE_LIMITS) != 0,
+                  "a collection has a quota before its time");
     }
     return NULL;
 }
@@ -268,10 +271,12 @@ check_jobs(const struct map *map)
         HOLDS(job->id > (i > 0 ? map->jobs[i - 1].id : 0) && job->id < map->next_id,
               "jobs are out of order");
         HOLDS(job->kind >= JOB_BUILD && job->kind <= JOB_VERIFY && job->state >= JOB_WAITING &&
-                  job->state <= JOB_FAILED && job->progress <= 1000 &&
+                  job->state <= JOB_CANCELLED && job->progress <= 1000 &&
                   job->version <= map->version &&
                   job->lease_until_ms <= COMMAND_TIME_MAX + UINT32_MAX,
               "a job's facts are out of range");
+        HOLDS(job->state != JOB_CANCELLED || (map->features & MAP_FEATURE_LIMITS) != 0,
+              "a job was cancelled before its time");
         HOLDS(map_shard(map, job->shard) != NULL, "a job has no shard");
     }
     return NULL;
@@ -285,6 +290,8 @@ check_names(const struct map *map)
         HOLDS(map_name_is_valid(&key->name) &&
                   (i == 0 || map_name_compare(&map->keys[i - 1].name, &key->name) < 0),
               "keys are out of order");
+        HOLDS(key->rate == 0 || (map->features & MAP_FEATURE_LIMITS) != 0,
+              "a key has a rate before its time");
         HOLDS(key->role >= KEY_READ && key->role <= KEY_ADMIN && key->version <= map->version,
               "a key's facts are out of range");
     }

@@ -36,8 +36,8 @@ enum command_kind {
     COMMAND_LEASE_PROFILE,     // lease
     COMMAND_LEASE_SETTLE,      // lease: the old guard has run out
     COMMAND_CLOCK_SET,         // clock: sets it back, and forgets every session
-    COMMAND_JOB_CANCEL,        // job: its number and expected; whoever holds it finds it failed
-    COMMAND_COLLECTION_IDS,    // ids: of a collection that has no kind of ids yet
+    COMMAND_JOB_CANCEL,     // job: its number, expected, and state; whoever holds it finds it over
+    COMMAND_COLLECTION_IDS, // ids: of a collection that has no kind of ids yet
     COMMAND_KINDS_END,
 };
 
@@ -96,12 +96,16 @@ struct command_collection {
     uint8_t metric, dtype, quantization;
     uint8_t replication;
     uint8_t min_insync; // 0: the default for this replication
+    uint64_t quotas
+        [MAP_QUOTAS]; // OMEN_E_UNSUPPORTED before MAP_FEATURE_LIMITS is on, as of the other two
 };
 
+// All that can be altered, and as it shall be.
 struct command_alter {
     uint64_t collection;
     uint64_t expected;
     uint8_t replication, min_insync;
+    uint64_t quotas[MAP_QUOTAS];
 };
 
 // OMEN_E_EXISTS: it has this kind already; OMEN_E_ID_KIND: it has the other one.
@@ -133,7 +137,8 @@ struct command_job {
     uint64_t lease_ms;
     uint32_t owner, progress;
     uint8_t kind;
-    uint8_t state; // of its end: JOB_DONE or JOB_FAILED; JOB_WAITING gives it back
+    // Of its end: JOB_DONE or JOB_FAILED; JOB_WAITING gives it back. Of a cancel: JOB_CANCELLED, and anything else is JOB_FAILED.
+    uint8_t state;
 };
 
 struct command_key {
@@ -141,6 +146,7 @@ struct command_key {
     struct map_name name, glob;
     uint64_t expires_ms;
     uint64_t hash_words[4];
+    uint32_t rate;
     uint8_t role;
 };
 

@@ -1,12 +1,15 @@
 // cluster/command_codec.c -- a command as bytes: format, op_id, time, kind, and the fields of its kind.
 //
 // Shape: value.
+//
+// What is newer than the format's first version makes a command one of the second, where it is not zero: a program that does not know it
+// refuses that as a newer one, and all else stays as it was.
 #include <string.h>
 
 #include "base/assert.h"
 #include "cluster/command_int.h"
 
-#define COMMAND_FORMAT 1u
+#define COMMAND_FORMAT 2u // the newest
 
 static const char *const kind_names[COMMAND_KINDS_END] = {
     [COMMAND_TICK] = "tick",
@@ -59,8 +62,8 @@ static const struct {
     [STEP_PURGE] = {"purge", 0},
 };
 
-static void command_fields(struct codec *codec, struct command *command);
-static void body_fields(struct codec *codec, struct command *command);
+static void command_fields(struct codec *codec, struct command *command, uint8_t format);
+static void body_fields(struct codec *codec, struct command *command, uint8_t format);
 
 const char *
 command_kind_name(uint8_t kind)
@@ -74,14 +77,32 @@ step_kind_name(uint8_t kind)
     return kind > 0 && kind < STEP_KINDS_END ? step_kinds[kind].name : "?";
 }
 
+static uint8_t
+format_of(const struct command *command)
+{
+    const uint64_t *quotas = NULL;
+    if (command->kind == COMMAND_COLLECTION_CREATE)
+        quotas = command->collection.quotas;
+    else if (command->kind == COMMAND_COLLECTION_ALTER)
+        quotas = command->alter.quotas;
+    else if (command->kind == COMMAND_KEY_PUT)
+        return command->key.rate != 0 ? 2 : 1;
+    else if (command->kind == COMMAND_JOB_CANCEL)
+        return command->job.state == JOB_CANCELLED ? 2 : 1;
+    for (uint32_t i = 0; quotas != NULL && i < MAP_QUOTAS; i++)
+        if (quotas[i] != 0)
+            return 2;
+    return 1;
+}
+
 omen_status
 command_encode(const struct command *command, uint8_t *bytes, size_t capacity, size_t *count)
 {
     struct codec codec = {.out = bytes, .end = capacity, .way = CODEC_WRITE};
-    uint8_t format = COMMAND_FORMAT;
+    uint8_t format = format_of(command);
     *count = 0;
-    codec_u8(&codec, &format, COMMAND_FORMAT, COMMAND_FORMAT);
-    command_fields(&codec, (struct command *)command); // writing changes nothing in it
+    codec_u8(&codec, &format, 1, COMMAND_FORMAT);
+    command_fields(&codec, (struct command *)command, format); // writing changes nothing in it
     if (codec.failed)
         return codec.full ? OMEN_E_NO_MEMORY : OMEN_E_INVALID;
     ASSERT(codec.at <= COMMAND_BYTES_MAX);
@@ -104,7 +125,7 @@ command_decode_body(const void *bytes, size_t count, struct command *out, size_t
     *body_at = 0;
     memset(out, 0, sizeof *out); // padding included
     codec_u8(&codec, &format, 1, UINT8_MAX);
-    if (!codec.failed && format != COMMAND_FORMAT)
+    if (!codec.failed && format > COMMAND_FORMAT)
         return OMEN_E_VERSION;
     codec_uuid(&codec, &out->op);
     codec_u64(&codec, &out->time_ms, COMMAND_TIME_MAX);
@@ -115,21 +136,21 @@ command_decode_body(const void *bytes, size_t count, struct command *out, size_t
         return OMEN_E_VERSION;
     }
     if (!codec.failed)
-        body_fields(&codec, out);
-    if (!codec.failed && codec.at == codec.end)
+        body_fields(&codec, out, format);
+    if (!codec.failed && codec.at == codec.end && format == format_of(out))
         return OMEN_OK;
     memset(out, 0, sizeof *out);
     return OMEN_E_CORRUPT;
 }
 
 static void
-command_fields(struct codec *codec, struct command *command)
+command_fields(struct codec *codec, struct command *command, uint8_t format)
 {
     codec_uuid(codec, &command->op);
     codec_u64(codec, &command->time_ms, COMMAND_TIME_MAX);
     codec_u8(codec, &command->kind, 1, COMMAND_KINDS_END - 1);
     if (!codec->failed)
-        body_fields(codec, command);
+        body_fields(codec, command, format);
 }
 
 void
@@ -154,8 +175,15 @@ node_fields(struct codec *codec, struct command_node *node)
                      node->addresses);
 }
 
+void
+codec_quotas(struct codec *codec, uint64_t quotas[MAP_QUOTAS])
+{
+    for (uint32_t i = 0; i < MAP_QUOTAS; i++)
+        codec_u64(codec, &quotas[i], UINT64_MAX);
+}
+
 static void
-collection_fields(struct codec *codec, struct command_collection *collection)
+collection_fields(struct codec *codec, struct command_collection *collection, uint8_t format)
 {
     codec_name(codec, &collection->name);
     codec_u32(codec, &collection->dimension, MAP_DIMENSION_MAX);
@@ -167,6 +195,19 @@ collection_fields(struct codec *codec, struct command_collection *collection)
     codec_u8(codec, &collection->quantization, 0, UINT8_MAX);
     codec_u8(codec, &collection->replication, 1, MAP_REPLICATION_MAX);
     codec_u8(codec, &collection->min_insync, 0, MAP_REPLICATION_MAX);
+    if (format >= 2)
+        codec_quotas(codec, collection->quotas);
+}
+
+static void
+alter_fields(struct codec *codec, struct command_alter *alter, uint8_t format)
+{
+    codec_u64(codec, &alter->collection, UINT64_MAX);
+    codec_u64(codec, &alter->expected, UINT64_MAX);
+    codec_u8(codec, &alter->replication, 0, MAP_REPLICATION_MAX);
+    codec_u8(codec, &alter->min_insync, 0, MAP_REPLICATION_MAX);
+    if (format >= 2)
+        codec_quotas(codec, alter->quotas);
 }
 
 static void
@@ -218,7 +259,7 @@ job_fields(struct codec *codec, struct command_job *job)
 }
 
 static void
-key_fields(struct codec *codec, struct command_key *key, uint8_t kind)
+key_fields(struct codec *codec, struct command_key *key, uint8_t kind, uint8_t format)
 {
     codec_u64(codec, &key->expected, UINT64_MAX);
     codec_name(codec, &key->name);
@@ -229,6 +270,8 @@ key_fields(struct codec *codec, struct command_key *key, uint8_t kind)
     for (uint32_t i = 0; i < 4; i++)
         codec_fixed(codec, &key->hash_words[i]);
     codec_u8(codec, &key->role, KEY_READ, KEY_ADMIN);
+    if (format >= 2)
+        codec_u32(codec, &key->rate, UINT32_MAX);
 }
 
 static void
@@ -249,7 +292,7 @@ steps_fields(struct codec *codec, struct command_steps *steps)
 }
 
 static void
-body_fields(struct codec *codec, struct command *command)
+body_fields(struct codec *codec, struct command *command, uint8_t format)
 {
     switch ((enum command_kind)command->kind) {
     case COMMAND_TICK:
@@ -266,14 +309,11 @@ body_fields(struct codec *codec, struct command *command)
         codec_u8(codec, &command->node_state.state, 0, NODE_GONE);
         break;
     case COMMAND_COLLECTION_CREATE:
-        collection_fields(codec, &command->collection);
+        collection_fields(codec, &command->collection, format);
         break;
     case COMMAND_COLLECTION_ALTER:
     case COMMAND_COLLECTION_DROP:
-        codec_u64(codec, &command->alter.collection, UINT64_MAX);
-        codec_u64(codec, &command->alter.expected, UINT64_MAX);
-        codec_u8(codec, &command->alter.replication, 0, MAP_REPLICATION_MAX);
-        codec_u8(codec, &command->alter.min_insync, 0, MAP_REPLICATION_MAX);
+        alter_fields(codec, &command->alter, format);
         break;
     case COMMAND_COLLECTION_IDS:
         codec_u64(codec, &command->ids.collection, UINT64_MAX);
@@ -294,10 +334,12 @@ body_fields(struct codec *codec, struct command *command)
     case COMMAND_JOB_CANCEL:
         codec_u64(codec, &command->job.job, UINT64_MAX);
         codec_u64(codec, &command->job.expected, UINT64_MAX);
+        if (format >= 2)
+            codec_u8(codec, &command->job.state, JOB_CANCELLED, JOB_CANCELLED);
         break;
     case COMMAND_KEY_PUT:
     case COMMAND_KEY_DROP:
-        key_fields(codec, &command->key, command->kind);
+        key_fields(codec, &command->key, command->kind, format);
         break;
     case COMMAND_SETTING_PUT:
     case COMMAND_SETTING_DROP:

@@ -15,5 +15,6 @@ OMEN_MUST_CHECK omen_status command_decode_body(const void *bytes, size_t count,
 // Limits that commands and snapshots share.
 void codec_node_facts(struct codec *codec, uint64_t *features, uint16_t *weight, uint8_t *roles,
                       struct map_name *zone, struct map_text *addresses);
+void codec_quotas(struct codec *codec, uint64_t quotas[MAP_QUOTAS]);
 
 #endif

@@ -10,7 +10,9 @@ static const char *const id_kinds[] = {"", " ids=open", " ids=integer", " ids=te
 static const char *const shard_states[] = {"?",         "creating", "open",
                                            "splitting", "child",    "retired"};
 static const char *const job_kinds[] = {"?", "build", "move", "split", "verify"};
-static const char *const job_states[] = {"?", "waiting", "running", "done", "failed"};
+static const char *const job_states[] = {"?", "waiting", "running", "done", "failed", "cancelled"};
+static const char *const quota_names[MAP_QUOTAS] = {
+    [QUOTA_MEMORY] = "memory", [QUOTA_DISK] = "disk"};
 static const char *const key_roles[] = {"?", "read", "write", "manage", "admin"};
 
 static void describe_shard(struct text *text, const struct map_shard *shard);
@@ -52,8 +54,12 @@ describe_names(struct text *text, const struct map *map)
         const struct map_collection *row = &map->collections[i];
         text_add(text, "collection %llu ", (unsigned long long)row->id);
         add_name(text, &row->name);
-        text_add(text, " dim=%u rf=%u min=%u%s v=%llu\n", row->dimension, row->replication,
-                 row->min_insync, id_kinds[row->id_kind], (unsigned long long)row->version);
+        text_add(text, " dim=%u rf=%u min=%u%s", row->dimension, row->replication, row->min_insync,
+                 id_kinds[row->id_kind]);
+        for (uint32_t k = 0; k < MAP_QUOTAS; k++)
+            if (row->quotas[k] != 0)
+                text_add(text, " %s=%llu", quota_names[k], (unsigned long long)row->quotas[k]);
+        text_add(text, " v=%llu\n", (unsigned long long)row->version);
     }
     for (uint32_t i = 0; i < map->alias_count; i++) {
         text_add(text, "alias ");
@@ -77,6 +83,8 @@ describe_rest(struct text *text, const struct map *map)
         add_name(text, &map->keys[i].name);
         text_add(text, " %s ", key_roles[map->keys[i].role]);
         add_name(text, &map->keys[i].glob);
+        if (map->keys[i].rate != 0)
+            text_add(text, " rate=%u", map->keys[i].rate);
         text_add(text, " v=%llu\n", (unsigned long long)map->keys[i].version);
     }
     for (uint32_t i = 0; i < map->setting_count; i++) {

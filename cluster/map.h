@@ -39,6 +39,8 @@
 
 // Of `features`: collections have a kind of ids in the map.
 #define MAP_FEATURE_ID_KINDS UINT64_C(1)
+// Of `features`: collections have quotas, keys have rates, and a job that was cancelled says so.
+#define MAP_FEATURE_LIMITS UINT64_C(2)
 
 #define VERSION_ANY UINT64_MAX // as the expected version of a command: whichever it is
 
@@ -78,6 +80,9 @@ struct map_node {
 // it (COMMAND_COLLECTION_IDS), and that holds until the collection is dropped.
 enum map_id_kind { MAP_IDS_UNKEPT, MAP_IDS_OPEN, MAP_IDS_INTEGER, MAP_IDS_TEXT };
 
+// What of a collection is counted, and refused beyond its quota. A shard has the part of it that its range is of all hashes.
+enum map_quota { QUOTA_MEMORY, QUOTA_DISK, MAP_QUOTAS };
+
 struct map_collection {
     uint64_t id; // given by the map, never again
     uint64_t version;
@@ -89,6 +94,7 @@ struct map_collection {
     uint8_t replication;                 // 1..MAP_REPLICATION_MAX
     uint8_t min_insync;                  // 1..replication
     uint8_t id_kind;                     // enum map_id_kind
+    uint64_t quotas[MAP_QUOTAS];         // bytes of one copy of it; 0: as many as there is room for
 };
 
 struct map_alias {
@@ -141,7 +147,8 @@ struct map_shard {
 enum job_kind { JOB_BUILD = 1, JOB_MOVE, JOB_SPLIT, JOB_VERIFY };
 // The argument of a JOB_BUILD, numbered as enum api_backend is: only who has a GPU takes the last.
 enum job_build_by { JOB_BUILD_AUTO = 0, JOB_BUILD_CPU = 2, JOB_BUILD_GPU = 3 };
-enum job_state { JOB_WAITING = 1, JOB_RUNNING, JOB_DONE, JOB_FAILED };
+// Before MAP_FEATURE_LIMITS one that was cancelled is JOB_FAILED.
+enum job_state { JOB_WAITING = 1, JOB_RUNNING, JOB_DONE, JOB_FAILED, JOB_CANCELLED };
 
 struct job {
     uint64_t id;
@@ -163,6 +170,7 @@ struct api_key {
     uint64_t version;
     uint64_t expires_ms;    // 0: never
     uint64_t hash_words[4]; // SHA-256 of the secret, which is stored nowhere
+    uint32_t rate;          // points and queries a second that a node takes of it; 0: not said
     uint8_t role;
 };
 

@@ -3,7 +3,7 @@
 // Shape: value.
 //
 // A map with a feature that adds to its rows is of a format that programs without the feature refuse as a newer one (VERSION), where they
-// would take its bytes for damage. Format 2: MAP_FEATURE_ID_KINDS.
+// would take its bytes for damage. Format 2: MAP_FEATURE_ID_KINDS; 3: MAP_FEATURE_LIMITS. What they add stands behind all rows.
 #include "cluster/snapshot.h"
 
 #include <string.h>
@@ -13,7 +13,7 @@
 #include "cluster/command_int.h"
 #include "cluster/session_int.h"
 
-#define SNAPSHOT_FORMAT 2u // the newest
+#define SNAPSHOT_FORMAT 3u // the newest
 #define CHECKSUM_BYTES 8u
 
 static void map_fields(struct codec *codec, struct map *map);
@@ -152,7 +152,7 @@ job_row(struct codec *codec, struct job *row)
     codec_u32(codec, &row->progress, 1000);
     codec_u32(codec, &row->attempts, UINT32_MAX);
     codec_u8(codec, &row->kind, JOB_BUILD, JOB_VERIFY);
-    codec_u8(codec, &row->state, JOB_WAITING, JOB_FAILED);
+    codec_u8(codec, &row->state, JOB_WAITING, JOB_CANCELLED);
 }
 
 static void
@@ -229,7 +229,22 @@ rows_reserve(struct codec *codec, struct map *map, struct map_room room)
 static uint8_t
 format_of(const struct map *map)
 {
+    if ((map->features & MAP_FEATURE_LIMITS) != 0)
+        return 3;
     return (map->features & MAP_FEATURE_ID_KINDS) != 0 ? 2 : 1;
+}
+
+static void
+feature_fields(struct codec *codec, struct map *map)
+{
+    const bool id_kinds = (map->features & MAP_FEATURE_ID_KINDS) != 0;
+    const bool limits = (map->features & MAP_FEATURE_LIMITS) != 0;
+    for (uint32_t i = 0; i < map->collection_count && id_kinds; i++)
+        codec_u8(codec, &map->collections[i].id_kind, MAP_IDS_UNKEPT, MAP_IDS_TEXT);
+    for (uint32_t i = 0; i < map->collection_count && limits; i++)
+        codec_quotas(codec, map->collections[i].quotas);
+    for (uint32_t i = 0; i < map->key_count && limits; i++)
+        codec_u32(codec, &map->keys[i].rate, UINT32_MAX);
 }
 
 static void
@@ -256,6 +271,5 @@ map_fields(struct codec *codec, struct map *map)
     ROWS(keys, key_count, MAP_KEYS_MAX, keys, key_row);
     ROWS(settings, setting_count, MAP_SETTINGS_MAX, settings, setting_row);
     ROWS(sessions, session_count, SESSIONS_MAX, sessions, session_row);
-    for (uint32_t i = 0; i < map->collection_count && format >= 2; i++)
-        codec_u8(codec, &map->collections[i].id_kind, MAP_IDS_UNKEPT, MAP_IDS_TEXT);
+    feature_fields(codec, map);
 }

@@ -67,9 +67,10 @@ enum {
     OMEN_E_VERSION = -29,
     OMEN_E_LOCKED = -30,
     OMEN_E_CONFLICT = -31,
-    OMEN_E_OP_EXPIRED = -32, /* this and the next two: of a server */
+    OMEN_E_OP_EXPIRED = -32, /* this and the next three: of a server */
     OMEN_E_AUTH = -33,
-    OMEN_E_METHOD = -34
+    OMEN_E_METHOD = -34,
+    OMEN_E_QUOTA = -35
 };
 #endif
 

@@ -47,6 +47,13 @@ refuse_min_insync(struct admin *a, uint32_t min_insync, uint32_t replicas)
                         min_insync, replicas);
 }
 
+static enum admin_next
+refuse_quotas(struct admin *a)
+{
+    return admin_refuse(a, OMEN_E_UNSUPPORTED,
+                        "a quota waits for all nodes to run a version that knows quotas");
+}
+
 enum admin_next
 admin_collection_create(struct admin *a)
 {
@@ -65,6 +72,8 @@ admin_collection_create(struct admin *a)
     if (a->map->collection_count == MAP_COLLECTIONS_MAX)
         return admin_refuse(a, OMEN_E_FULL, "the cluster has %u collections, which is the most",
                             MAP_COLLECTIONS_MAX);
+    if ((ask->memory_quota != 0 || ask->disk_quota != 0) && !admin_knows_limits(a->map))
+        return refuse_quotas(a);
     return create_new(a, nodes);
 }
 
@@ -94,7 +103,8 @@ create_new(struct admin *a, uint32_t nodes)
         .dtype = ask->dtype != 0 ? ask->dtype : WIRE_F32,
         .quantization = (uint8_t)(ask->quantization != 0 ? ask->quantization - 1 : API_INT8 - 1),
         .replication = (uint8_t)replicas,
-        .min_insync = (uint8_t)ask->min_insync};
+        .min_insync = (uint8_t)ask->min_insync,
+        .quotas = {[QUOTA_MEMORY] = ask->memory_quota, [QUOTA_DISK] = ask->disk_quota}};
     return admin_propose(a, COMMAND_COLLECTION_CREATE);
 }
 
@@ -138,6 +148,8 @@ collection_row(const struct map_collection *row, uint32_t shards)
                                    .metric = (uint8_t)(row->metric + 1),
                                    .dtype = row->dtype,
                                    .quantization = (uint8_t)(row->quantization + 1),
+                                   .memory_quota = row->quotas[QUOTA_MEMORY],
+                                   .disk_quota = row->quotas[QUOTA_DISK],
                                    .id_kind = said_kind(row->id_kind)};
 }
 
@@ -248,9 +260,16 @@ admin_collection_update(struct admin *a)
     const struct map_collection *row = admin_collection_find(a, ask->collection);
     if (row == NULL)
         return ADMIN_REFUSED;
-    if (ask->replicas == 0 && ask->min_insync == 0)
+    const struct wire_maybe quotas[MAP_QUOTAS] = {
+        [QUOTA_MEMORY] = ask->memory_quota, [QUOTA_DISK] = ask->disk_quota};
+    if (ask->replicas == 0 && ask->min_insync == 0 && !quotas[QUOTA_MEMORY].given &&
+        !quotas[QUOTA_DISK].given)
         return admin_refuse(a, OMEN_E_INVALID,
-                            "collection.update: has neither replicas nor min_insync");
+                            "collection.update: has neither replicas nor min_insync, nor "
+                            "memory_quota or disk_quota");
+    if ((quotas[QUOTA_MEMORY].value != 0 || quotas[QUOTA_DISK].value != 0) &&
+        !admin_knows_limits(a->map))
+        return refuse_quotas(a);
     const uint32_t nodes = admin_data_nodes(a->map);
     if (ask->replicas > nodes && ask->replicas > row->replication)
         return refuse_replicas(a, ask->replicas, nodes);
@@ -262,12 +281,17 @@ admin_collection_update(struct admin *a)
         min_insync = chosen ? row->min_insync : map_min_insync_default((uint8_t)replicas);
     if (min_insync > replicas)
         return refuse_min_insync(a, min_insync, replicas);
-    if (replicas == row->replication && min_insync == row->min_insync)
+    bool same = replicas == row->replication && min_insync == row->min_insync;
+    for (uint32_t i = 0; i < MAP_QUOTAS; i++)
+        same = same && (!quotas[i].given || quotas[i].value == row->quotas[i]);
+    if (same)
         return answer_collection(a, row);
     a->step->command.alter = (struct command_alter){.collection = row->id,
                                                     .expected = row->version,
                                                     .replication = (uint8_t)replicas,
                                                     .min_insync = (uint8_t)min_insync};
+    for (uint32_t i = 0; i < MAP_QUOTAS; i++)
+        a->step->command.alter.quotas[i] = quotas[i].given ? quotas[i].value : row->quotas[i];
     return admin_propose(a, COMMAND_COLLECTION_ALTER);
 }
 

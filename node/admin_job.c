@@ -11,7 +11,8 @@
 #include "base/assert.h"
 #include "node/admin_int.h"
 
-_Static_assert((int)API_JOB_VERIFY == (int)JOB_VERIFY && (int)API_JOB_FAILED == (int)JOB_FAILED,
+_Static_assert((int)API_JOB_VERIFY == (int)JOB_VERIFY &&
+                   (int)API_JOB_CANCELLED == (int)JOB_CANCELLED,
                "kinds and states of jobs are told by the map's numbers");
 
 struct job_texts {
@@ -32,18 +33,20 @@ node_text(const struct map *map, uint32_t number, char text[UUID_TEXT_BYTES])
 static const char *
 build_waits_for(const struct admin_view *view, const struct job *job)
 {
-    const bool requires = job->argument == JOB_BUILD_GPU;
+    const bool wants_gpu = job->argument == JOB_BUILD_GPU;
     if (job->kind != JOB_BUILD)
         return "";
+    if (job->state == JOB_CANCELLED && job->attempts == 0)
+        return "; nobody had taken it";
     if (job->state == JOB_FAILED && job->attempts == 0)
-    return requires ? "; no builder with a GPU took it before it was given up"
-                    : "; no builder took it before it was given up";
+        return wants_gpu ? "; no builder with a GPU took it before it was given up"
+                         : "; no builder took it before it was given up";
     if (job->state != JOB_WAITING)
         return "";
     if (!admin_builder_lives(view))
-    return requires ? "; waits for a builder with a GPU: no builder is in the cluster"
-                    : "; waits for a builder: none is in the cluster";
-    return requires ? "; waits for a builder with a GPU" : "; waits for a builder to be free";
+        return wants_gpu ? "; waits for a builder with a GPU: no builder is in the cluster"
+                         : "; waits for a builder: none is in the cluster";
+    return wants_gpu ? "; waits for a builder with a GPU" : "; waits for a builder to be free";
 }
 
 static struct api_job
@@ -236,6 +239,9 @@ admin_job_cancel(struct admin *a)
     if (job->state >= JOB_DONE)
         return admin_refuse(a, OMEN_E_CONFLICT, "job %" PRIu64 " is over", job->id);
     // Who is at it says so every moment, which changes its version, and nothing of what is asked.
-    a->step->command.job = (struct command_job){.job = job->id, .expected = VERSION_ANY};
+    a->step->command.job = (struct command_job){
+        .job = job->id,
+        .expected = VERSION_ANY,
+        .state = (uint8_t)(admin_knows_limits(a->map) ? JOB_CANCELLED : JOB_FAILED)};
     return admin_propose(a, COMMAND_JOB_CANCEL);
 }

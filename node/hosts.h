@@ -74,9 +74,9 @@ struct hosts_copy_seen {
     uint64_t shard;
     struct map_name collection; // none where the map has none
     enum hosts_role role;
-    uint64_t applied, lag;  // lag: committed entries that are not applied
-    uint64_t points, bytes; // of some seconds ago; 0 before the first look
-    uint32_t peer_count;    // of a primary
+    uint64_t applied, lag;          // lag: committed entries that are not applied
+    uint64_t points, bytes, memory; // of some seconds ago; 0 before the first look
+    uint32_t peer_count;            // of a primary
     struct hosts_peer_seen peers[REPLICA_PEERS_MAX];
 };
 

@@ -138,7 +138,8 @@ struct work_snapshot { // of any of those about snapshots
 
 struct work_look {
     struct look_at at;
-    uint64_t points, bytes;
+    uint64_t log_bytes; // of the copy then
+    uint64_t points, bytes, memory;
     bool builds; // somebody builds for it elsewhere
 };
 
@@ -254,9 +255,10 @@ struct host_copy {
 
     bool looking; // a worker does
     struct look look;
-    uint64_t points, bytes;
-    uint64_t search_ns; // a moving mean of what searches took; 0: there was none
-    uint64_t read_ns;   // and of what all parts that read did, however long
+    uint64_t points, bytes, memory;
+    uint64_t looked_log_bytes; // log_bytes at that look
+    uint64_t search_ns;        // a moving mean of what searches took; 0: there was none
+    uint64_t read_ns;          // and of what all parts that read did, however long
 };
 
 struct host_copy *host_copy_find(const struct hosts *hosts, struct cluster_uuid uuid);

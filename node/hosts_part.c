@@ -11,6 +11,7 @@
 #include "node/hosts_int.h"
 
 #include "base/limits.h"
+#include "node/quota.h"
 #include "wire/found.h"
 
 #define CHAINS (sizeof((struct hosts *)0)->chains / sizeof((struct hosts *)0)->chains[0])
@@ -251,6 +252,28 @@ host_send_of(const struct wire_part *part)
                                 .op_id = {part->op_high, part->op_low}};
 }
 
+static bool
+adds(const struct wire_part *part)
+{
+    return part->method == METHOD_POINT_UPSERT || part->method == METHOD_POINT_PATCH ||
+           part->method == METHOD_COLLECTION_INDEX_FIELD;
+}
+
+static omen_status
+has_quota(const struct hosts *hosts, const struct host_copy *copy, const struct wire_part *part,
+          struct omen_error *error)
+{
+    const struct map_shard *shard = map_shard(hosts->map, copy->shard);
+    const struct map_collection *collection =
+        shard != NULL ? map_collection(hosts->map, shard->collection) : NULL;
+    const struct quota_used used = {
+        .known = copy->look.due_ns != 0,
+        .bytes = {[QUOTA_MEMORY] = copy->memory, [QUOTA_DISK] = copy->bytes},
+        .since = copy->log_bytes - copy->looked_log_bytes};
+    return collection != NULL ? quota_check(collection, shard, &used, part->ask_bytes, error)
+                              : OMEN_E_STALE_MAP;
+}
+
 // What a filter lets through is found before the write is in the log, so all that was acknowledged must be there. The operation is looked
 // at by the replica as well; but of several entries only the last one has it.
 static omen_status
@@ -262,8 +285,10 @@ may_write(const struct hosts *hosts, const struct host_copy *copy, const struct 
         return OMEN_E_STALE_MAP;
     if (!replica_is_open(replica) || replica->applied_seq < replica->start_seq)
         return OMEN_E_BUSY;
-    const omen_status status = host_check_room(hosts, copy, part, error);
-    return status == OMEN_OK ? host_check_op(hosts, copy, part, error) : status;
+    omen_status status = host_check_op(hosts, copy, part, error);
+    if (status == OMEN_OK)
+        status = host_check_room(hosts, copy, part, error);
+    return status == OMEN_OK && adds(part) ? has_quota(hosts, copy, part, error) : status;
 }
 
 bool

@@ -2,8 +2,8 @@
 //
 // Shape: shell.
 //
-// How much a copy holds is looked up by a worker, and less often (node/look.h): a count of points wants a reader of the shard, its bytes a
-// system call.
+// How much a copy holds is looked up by a worker, and less often (node/look.h): a count of points wants a reader of the shard, its
+// memory that what links stands still for a moment, its file a system call.
 #include <stdio.h>
 #include <sys/stat.h>
 
@@ -20,6 +20,7 @@ work_do_look(struct work *work)
     char path[HOST_PATH_BYTES + 16];
     struct stat file;
     work->look.points = hosted_points(work->hosted);
+    work->look.memory = hosted_memory_bytes(work->hosted);
     (void)snprintf(path, sizeof path, "%s/data.mdb", work->path);
     if (stat(path, &file) == 0)
         work->look.bytes = (uint64_t)file.st_blocks * BLOCK_BYTES;
@@ -38,6 +39,8 @@ host_looked(struct hosts *hosts, struct work *work)
     copy->looking = false;
     copy->points = work->look.points;
     copy->bytes = work->look.bytes;
+    copy->memory = work->look.memory;
+    copy->looked_log_bytes = work->look.log_bytes;
     look_made(&copy->look, work->look.at, news, os_clock_ns());
     host_unused(hosts, copy);
 }
@@ -55,6 +58,7 @@ look(struct hosts *hosts, struct host_copy *copy, uint64_t now_ns)
         return;
     work->path = copy->path;
     work->look.at = at;
+    work->look.log_bytes = copy->log_bytes;
     copy->looking = true;
     copy->users++;
     work_post(hosts, work);
@@ -105,7 +109,8 @@ show_copy(const struct hosts *hosts, const struct host_copy *copy, struct hosts_
     *out = (struct hosts_copy_seen){.shard = copy->shard,
                                     .role = role_of(copy, replica),
                                     .points = copy->points,
-                                    .bytes = copy->bytes};
+                                    .bytes = copy->bytes,
+                                    .memory = copy->memory};
     if (collection != NULL)
         out->collection = collection->name;
     if (replica == NULL)

@@ -159,6 +159,7 @@ write_copies(struct metrics_text *text, const struct hosts_seen *seen)
           {"opening", roles[HOSTS_OPENING]}, {"making", roles[HOSTS_MAKING]},
           {"lost", roles[HOSTS_LOST]});
     EACH_COPY(SHARD_POINTS, points);
+    EACH_COPY(SHARD_MEMORY, memory);
     EACH_COPY(SHARD_BYTES, bytes);
     EACH_COPY(SHARD_APPLIED, applied);
     EACH_COPY(SHARD_LAG, lag);

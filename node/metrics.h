@@ -58,6 +58,8 @@
     X(COPIES, "omen_copies", GAUGE, "role", "Copies on this node.")                                \
     X(SHARD_POINTS, "omen_shard_points", GAUGE, "collection,shard",                                \
       "Points in the copy here, as of a few seconds ago.")                                         \
+    X(SHARD_MEMORY, "omen_shard_memory_bytes", GAUGE, "collection,shard",                          \
+      "Memory of a copy on this node, its pages of the file that are looked at included.")         \
     X(SHARD_BYTES, "omen_shard_file_bytes", GAUGE, "collection,shard",                             \
       "The copy's file, as of a few seconds ago.")                                                 \
     X(SHARD_APPLIED, "omen_shard_applied_seq", GAUGE, "collection,shard",                          \

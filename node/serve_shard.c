@@ -18,15 +18,12 @@ serve_stats(struct serve *serve, struct omen_error *error)
     omen_statistics said = {.struct_size = sizeof said};
     (void)error;
     shard_stats(serve->shard, &said);
-    const uint64_t held = said.bytes_links + said.bytes_codes + said.bytes_ids +
-                          said.bytes_vectors + said.bytes_payloads + said.bytes_fields +
-                          said.bytes_search + said.bytes_other;
     const uint64_t file = hosted_file_bytes(serve->hosted);
     const struct api_stats answer = {.points = said.count,
                                      .rows = wire_given(said.rows),
                                      .deleted = wire_given(said.deleted),
                                      .tail = wire_given(said.tail),
-                                     .memory_bytes = wire_given(held),
+                                     .memory_bytes = wire_given(shard_stats_memory(&said)),
                                      .vector_bytes = wire_given(said.bytes_vectors),
                                      .payload_bytes = wire_given(said.bytes_payloads),
                                      .disk_bytes = {.value = file, .given = file > 0},

@@ -123,6 +123,8 @@ wish(struct untaken *untaken, const struct untaken_input *in, enum command_kind 
                                             .lease_ms = untaken->config.lease_ns / MS,
                                             .progress = untaken->permille,
                                             .state = untaken->ends_as};
+    if (kind == COMMAND_JOB_CANCEL)
+        out->command.job.state = JOB_FAILED;
 }
 
 // ---- the job that is claimed ----

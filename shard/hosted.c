@@ -203,6 +203,14 @@ hosted_file_bytes(struct hosted *hosted)
 }
 
 uint64_t
+hosted_memory_bytes(struct hosted *hosted)
+{
+    omen_statistics stats;
+    shard_stats(hosted->shard, &stats);
+    return shard_stats_memory(&stats);
+}
+
+uint64_t
 hosted_durable(struct hosted *hosted)
 {
     return atomic_load_explicit(&hosted->outside.durable_seq, memory_order_acquire);

@@ -47,6 +47,8 @@ uint64_t hosted_durable(
     struct hosted *hosted); // what a restart would find: the log may be trimmed up to here
 uint64_t hosted_points(struct hosted *hosted);     // that are there; 0 where nobody can read
 uint64_t hosted_file_bytes(struct hosted *hosted); // the same of its file
+// That it has; what links stands still for it, for as long as a row takes.
+uint64_t hosted_memory_bytes(struct hosted *hosted);
 // For reads through shard/shard.h; what changes it is refused there.
 struct shard *hosted_shard(struct hosted *hosted);
 void hosted_range(struct hosted *hosted, uint64_t *first, uint64_t *last);

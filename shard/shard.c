@@ -175,6 +175,13 @@ shard_stats(struct shard *shard, omen_statistics *out)
     lock_release(&shard->writers);
 }
 
+uint64_t
+shard_stats_memory(const omen_statistics *stats)
+{
+    return stats->bytes_links + stats->bytes_codes + stats->bytes_ids + stats->bytes_vectors +
+           stats->bytes_payloads + stats->bytes_fields + stats->bytes_search + stats->bytes_other;
+}
+
 // Under `writers`. Scratch memory of workers can be looked at only while they stand still: for as long as it takes to
 // link a row.
 static void

@@ -135,5 +135,7 @@ OMEN_MUST_CHECK omen_status shard_set_ef(struct shard *shard, uint32_t ef,
                                          struct omen_error *error);
 void shard_options(const struct shard *shard, omen_options *out); // as they are now; no path
 void shard_stats(struct shard *shard, omen_statistics *out);      // leaves struct_size alone
+// All memory that they tell of.
+uint64_t shard_stats_memory(const omen_statistics *stats);
 
 #endif

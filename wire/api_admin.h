@@ -17,7 +17,13 @@ enum api_node_state { API_JOINING = 1, API_UP, API_DRAINING, API_GONE };
 enum api_node_role { API_DATA = 1, API_ROUTER = 2, API_BUILDER = 4 }; // bits
 enum api_shard_state { API_CREATING = 1, API_OPEN, API_SPLITTING, API_CHILD, API_RETIRED };
 enum api_job_kind { API_JOB_BUILD = 1, API_JOB_MOVE, API_JOB_SPLIT, API_JOB_VERIFY };
-enum api_job_state { API_JOB_WAITING = 1, API_JOB_RUNNING, API_JOB_DONE, API_JOB_FAILED };
+enum api_job_state {
+    API_JOB_WAITING = 1,
+    API_JOB_RUNNING,
+    API_JOB_DONE,
+    API_JOB_FAILED,
+    API_JOB_CANCELLED
+};
 enum api_key_role { API_KEY_READ = 1, API_KEY_WRITE, API_KEY_MANAGE, API_KEY_ADMIN };
 
 // ---- asks that several methods share ----
@@ -252,6 +258,7 @@ struct api_verify {
 struct api_collection_create {
     struct wire_text name;
     uint32_t dimension, shards, replicas, min_insync, m, ef_construction;
+    uint64_t memory_quota, disk_quota; // bytes; none: as many as there is room for
     uint8_t metric, dtype, quantization, if_not_exists;
     struct wire_uuid op_id;
     uint32_t deadline_ms;
@@ -268,6 +275,7 @@ struct api_collection {
     struct wire_maybe points; // where every shard said so in time
     uint32_t dimension, shards, replicas, min_insync, m, ef_construction;
     uint8_t metric, dtype, quantization;
+    uint64_t memory_quota, disk_quota;
     uint8_t id_kind; // 1 integer, 2 text; none: no point was ever written, or nobody keeps it
     struct wire_list fields; // api_field
 };
@@ -286,6 +294,7 @@ struct api_collection_drop {
 struct api_collection_update {
     struct wire_text collection;
     uint32_t replicas, min_insync;
+    struct wire_maybe memory_quota, disk_quota; // 0: there is none any more
     struct wire_uuid op_id;
     uint32_t deadline_ms;
 };

@@ -16,7 +16,7 @@ static const char *const field_types[] = {"keyword",  "integer", "float", "bool"
                                           "datetime", "uuid",    NULL};
 static const char *const backends[] = {"auto", "cpu", "cuda", NULL};
 static const char *const job_kinds[] = {"build", "move", "split", "verify", NULL};
-static const char *const job_states[] = {"waiting", "running", "done", "failed", NULL};
+static const char *const job_states[] = {"waiting", "running", "done", "failed", "cancelled", NULL};
 static const char *const key_roles[] = {"read", "write", "manage", "admin", NULL};
 
 // ---- collections ----
@@ -32,6 +32,8 @@ static const struct field api_collection_create_rows[] = {
     ROW(api_collection_create, m, FIELD_U32, WITHIN(2, LINKS_PER_NODE_MAX)),
     ROW(api_collection_create, ef_construction, FIELD_U32, WITHIN(8, BEAM_MAX)),
     ROW(api_collection_create, quantization, FIELD_WORD, ONE_OF(quantizations)),
+    ROW(api_collection_create, memory_quota, FIELD_U64, WITHIN(1, UINT64_MAX)),
+    ROW(api_collection_create, disk_quota, FIELD_U64, WITHIN(1, UINT64_MAX)),
     ROW(api_collection_create, if_not_exists, FIELD_BOOL),
     OPERATION(api_collection_create),
 };
@@ -57,6 +59,8 @@ static const struct field api_collection_rows[] = {
     ROW(api_collection, m, FIELD_U32, UP_TO(UINT32_MAX)),
     ROW(api_collection, ef_construction, FIELD_U32, UP_TO(UINT32_MAX)),
     ROW(api_collection, quantization, FIELD_WORD, ONE_OF(quantizations)),
+    ROW(api_collection, memory_quota, FIELD_U64, UP_TO(UINT64_MAX)),
+    ROW(api_collection, disk_quota, FIELD_U64, UP_TO(UINT64_MAX)),
     ROW(api_collection, id_kind, FIELD_WORD, ONE_OF(id_kinds)),
     ROW(api_collection, fields, FIELD_LIST, UP_TO(LIST_MAX), OF(api_field)),
 };
@@ -80,6 +84,8 @@ static const struct field api_collection_update_rows[] = {
     {.key = "name", .kind = FIELD_NAME, .flags = FIELD_ALIAS},
     ROW(api_collection_update, replicas, FIELD_U32, WITHIN(1, REPLICAS_MAX)),
     ROW(api_collection_update, min_insync, FIELD_U32, WITHIN(1, REPLICAS_MAX)),
+    ROW(api_collection_update, memory_quota, FIELD_MAYBE, UP_TO(UINT64_MAX)),
+    ROW(api_collection_update, disk_quota, FIELD_MAYBE, UP_TO(UINT64_MAX)),
     OPERATION(api_collection_update),
 };
 SHAPE(api_collection_update);

@@ -123,6 +123,16 @@ world_node_state(struct world *world, uint32_t node, enum node_state state)
     return world_apply(world, &command).status;
 }
 
+// Without quotas.
+static inline struct command_alter
+alter_of(uint64_t collection, uint64_t expected, uint8_t replication, uint8_t min_insync)
+{
+    return (struct command_alter){.collection = collection,
+                                  .expected = expected,
+                                  .replication = replication,
+                                  .min_insync = min_insync};
+}
+
 static inline struct command
 create_command(const char *name, uint32_t shards, uint8_t replication)
 {

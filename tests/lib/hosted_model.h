@@ -265,6 +265,15 @@ hosted_points(struct hosted *hosted) // is asked now and then, by who shows what
     return 0;
 }
 
+static _Atomic uint64_t model_memory_bytes; // that each has
+
+uint64_t
+hosted_memory_bytes(struct hosted *hosted)
+{
+    (void)hosted;
+    return atomic_load(&model_memory_bytes);
+}
+
 // Nobody builds elsewhere. The real half would take the model for a shard of its own, and what lies in it for its lock.
 bool
 hosted_build_idle(struct hosted *hosted, uint64_t now_ns)

@@ -53,6 +53,14 @@ random_step(struct prng *prng, const struct map *map)
     return step;
 }
 
+static inline void
+random_quotas(struct prng *prng, uint64_t quotas[MAP_QUOTAS])
+{
+    for (uint32_t i = 0; i < MAP_QUOTAS; i++)
+        if (prng_below(prng, 3) == 0)
+            quotas[i] = prng_next(prng);
+}
+
 // The bodies that have nothing to do with nodes and shards.
 static inline void
 random_rest(struct prng *prng, const struct map *map, struct command *command)
@@ -73,6 +81,7 @@ random_rest(struct prng *prng, const struct map *map, struct command *command)
     case COMMAND_JOB_CANCEL:
         command->job.job = random_near(prng, map->next_id);
         command->job.expected = random_near(prng, map->version);
+        command->job.state = prng_below(prng, 2) > 0 ? JOB_CANCELLED : 0;
         break;
     case COMMAND_KEY_PUT:
     case COMMAND_KEY_DROP:
@@ -81,6 +90,7 @@ random_rest(struct prng *prng, const struct map *map, struct command *command)
         if (command->kind == COMMAND_KEY_PUT) {
             command->key.glob = random_name(prng);
             command->key.role = KEY_WRITE;
+            command->key.rate = prng_below(prng, 2);
         }
         break;
     case COMMAND_SETTING_PUT:
@@ -127,6 +137,7 @@ random_body(struct prng *prng, const struct map *map, struct command *command)
         command->collection.shards = prng_below(prng, 5);
         command->collection.replication = (uint8_t)(1 + prng_below(prng, MAP_REPLICATION_MAX));
         command->collection.min_insync = (uint8_t)prng_below(prng, 3);
+        random_quotas(prng, command->collection.quotas);
         break;
     case COMMAND_COLLECTION_ALTER:
     case COMMAND_COLLECTION_DROP:
@@ -134,6 +145,8 @@ random_body(struct prng *prng, const struct map *map, struct command *command)
         command->alter.expected = random_near(prng, map->version);
         command->alter.replication = (uint8_t)prng_below(prng, 4);
         command->alter.min_insync = (uint8_t)prng_below(prng, 3);
+        if (command->kind == COMMAND_COLLECTION_ALTER)
+            random_quotas(prng, command->alter.quotas);
         break;
     case COMMAND_COLLECTION_IDS:
         command->ids.collection = random_near(prng, map->next_id);

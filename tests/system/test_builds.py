@@ -81,7 +81,7 @@ class BuildsCase(ClusterCase):
         return number
 
     def until_done(self, number: int) -> None:
-        until("the job is done", lambda: self.job(number)["state"] in ("done", "failed"), 120)
+        until("the job is done", lambda: self.job(number)["state"] in ("done", "failed", "cancelled"), 120)
         self.assertEqual(self.job(number)["state"], "done", "".join(self.builder.text[-30:]))
 
     def check_recall(self) -> None:
@@ -197,7 +197,7 @@ class Builds(BuildsCase):
         number = self.begin()
         builder.wait_for("build.begun", job=str(number))
         self.client.call("job.cancel", {"job": number})
-        self.until_state(number, "failed")
+        self.until_state(number, "cancelled")
         other = self.begin()
         self.assertNotEqual(other, number)
         self.until_done(other)

@@ -15,7 +15,7 @@ from cluster import ClusterCase, until
 from omend_node import Node
 
 NEXT = FAR = FORMER = ""
-OWN, NEWER = 1, 3  # features
+OWN, NEWER = 3, 7  # features
 TOO_OLD, NO_VERSION = 65, 78
 HALTED = 70  # it was too old for a map that came while it ran
 
@@ -60,9 +60,12 @@ class Versions(ClusterCase):
                 self.assertEqual(self.features(), 0)
                 between = self.client.create_collection(f"between-{node.name}", 2, metric="l2", shards=self.shards)
                 until("a first write is done without a claim", lambda between=between: between.upsert([[1.0, 0.0]], [1]) or True)
+                with self.assertRaises((omendb.errors.UnsupportedError, omendb.errors.InvalidError)):
+                    self.client.update_collection(f"between-{node.name}", disk_quota=1 << 40)  # a node of before does not know the word
                 self.exchange(node, type(self).program)
             until("the feature is in use", lambda: self.features() == OWN)
             load.wait_for(acks=30, searches=10)
+            self.assertEqual(self.client.update_collection(between.name, disk_quota=1 << 40)["disk_quota"], 1 << 40)
             self.assertNotIn("id_kind", between.info())  # as before: its shards judge
             new = self.client.create_collection("new", 2, metric="l2", shards=self.shards)
             texts = [f"t{row}" for row in range(8)]

@@ -147,6 +147,7 @@ exit_code_of(omen_status status)
     case OMEN_E_READ_ONLY:
     case OMEN_E_UNSUPPORTED:
     case OMEN_E_CONFLICT:
+    case OMEN_E_QUOTA:
     case OMEN_E_ID_KIND:
         return EXIT_PRECONDITION;
     case OMEN_E_INVALID:

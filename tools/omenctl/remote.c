@@ -356,8 +356,9 @@ remote_wait(const struct call *call, struct client *client, uint64_t number)
     for (;;) {
         struct client_reply reply;
         code = look_at_job(call, client, &ask, &reply, &job);
-        if (code == EXIT_FINE && job.state == API_JOB_FAILED)
-            code = call_fail(call, EXIT_OTHER, "job %" PRIu64 " failed: %.*s", number,
+        if (code == EXIT_FINE && (job.state == API_JOB_FAILED || job.state == API_JOB_CANCELLED))
+            code = call_fail(call, EXIT_OTHER, "job %" PRIu64 " %s: %.*s", number,
+                             job.state == API_JOB_FAILED ? "failed" : "was cancelled",
                              (int)job.text.count, job.text.count > 0 ? job.text.bytes : "");
         if (code == EXIT_FINE)
             say_waits(call, &job, said, sizeof said);

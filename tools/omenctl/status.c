@@ -368,6 +368,12 @@ check_shards(struct checks *checks, struct client *client)
     return code;
 }
 
+static bool
+came_to_nothing(const struct api_job *job)
+{
+    return job->state == API_JOB_FAILED || job->state == API_JOB_CANCELLED;
+}
+
 // A later one of the same kind for the same shard that has not failed, too: it was asked for again.
 static bool
 is_made_good(const struct listing *jobs, const struct api_job *failed)
@@ -377,7 +383,7 @@ is_made_good(const struct listing *jobs, const struct api_job *failed)
     list_begin(&cursor, jobs->field, jobs->list);
     while (list_next(&cursor, &job))
         if (job.job > failed->job && job.kind == failed->kind && job.shard == failed->shard &&
-            job.state != API_JOB_FAILED)
+            !came_to_nothing(&job))
             return true;
     return false;
 }
@@ -465,7 +471,7 @@ check_jobs(struct checks *checks, struct client *client)
     code = listing_ask(checks->call, client, METHOD_SHARD_LIST, "shards", &shards);
     list_begin(&cursor, listing.field, listing.list);
     while (code == EXIT_FINE && list_next(&cursor, &job)) {
-        if (job.state != API_JOB_FAILED || is_made_good(&listing, &job))
+        if (!came_to_nothing(&job) || is_made_good(&listing, &job))
             continue;
         if (is_needless(client, &shards, &job, &without)) {
             needless++;

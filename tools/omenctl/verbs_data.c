@@ -53,12 +53,20 @@ static const struct option_spec create_options[] = {
      .argument = "NAME",
      .choices = "int8 none",
      .help = "what the graph is walked on: int8 codes, none: the vectors (int8)"},
+    {.name = "memory-quota",
+     .argument = "BYTES",
+     .help = "that a copy of it may have in memory; beyond, what adds is refused (no limit)"},
+    {.name = "disk-quota", .argument = "BYTES", .help = "the same on disk"},
     {.name = "if-not-exists", .help = "fine when there is one that is the same"},
     {0},
 };
 static const struct option_spec update_options[] = {
     {.name = "replicas", .argument = "N", .help = "copies of each shard, 1..7"},
     {.name = "min-insync", .argument = "N", .help = "copies that have a write before it counts"},
+    {.name = "memory-quota",
+     .argument = "BYTES",
+     .help = "that a copy of it may have in memory; 0: no limit any more"},
+    {.name = "disk-quota", .argument = "BYTES", .help = "the same on disk"},
     {0},
 };
 static const struct option_spec drop_options[] = {
@@ -93,8 +101,8 @@ static const struct verb collection_verbs[] = {
          ASKS(.method = METHOD_COLLECTION_GET, .keys = "collection")),
     VERB("create", "makes a collection", ARGUMENTS("NAME", 1, 1), MAKES, .options = create_options,
          ASKS(.method = METHOD_COLLECTION_CREATE, .keys = "name")),
-    VERB("update", "changes how many copies there are", ARGUMENTS("COLLECTION", 1, 1), CHANGES,
-         .options = update_options,
+    VERB("update", "changes how many copies there are, or how much it may hold",
+         ARGUMENTS("COLLECTION", 1, 1), CHANGES, .options = update_options,
          ASKS(.method = METHOD_COLLECTION_UPDATE, .keys = "collection",
               .question = "change the collection %s?")),
     VERB("drop", "drops a collection with all its points", ARGUMENTS("COLLECTION", 1, 1), CHANGES,

@@ -231,6 +231,12 @@ class MethodError(OmenError, NotImplementedError):
     status = -34
 
 
+class QuotaError(OmenError):
+    """Of a server: the collection is at its quota (`memory_quota`, `disk_quota`); nothing was changed."""
+
+    status = -35
+
+
 class LayoutError(OmenError, ValueError):
     """The components of a vector do not lie side by side in memory."""
 

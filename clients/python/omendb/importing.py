@@ -38,6 +38,7 @@ from .errors import (
     OmenError,
     OmenTimeoutError,
     PayloadError,
+    QuotaError,
     ReadOnlyError,
     UnreachableError,
     UnsupportedError,
@@ -66,7 +67,7 @@ ID_MAX: Final = 2**63 - 1
 FINE, PARTIAL = 0, 8
 CODES: Final = (
     ((NotFoundError,), 3),
-    ((ReadOnlyError, ExistsError, ConflictError, UnsupportedError), 4),
+    ((ReadOnlyError, ExistsError, ConflictError, UnsupportedError, QuotaError), 4),
     ((UnreachableError,), 5),
     ((OmenTimeoutError,), 6),
     ((AuthError,), 7),

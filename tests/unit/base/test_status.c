@@ -49,6 +49,7 @@ static const struct {
     {-32, "OP_EXPIRED", ACT_REPORT},
     {-33, "AUTH", ACT_REPORT},
     {-34, "METHOD", ACT_REPORT},
+    {-35, "QUOTA", ACT_REPORT},
 };
 #define FROZEN_COUNT ((int)(sizeof frozen / sizeof frozen[0]))
 

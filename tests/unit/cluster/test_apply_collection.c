@@ -11,7 +11,7 @@ alter(enum command_kind kind, uint64_t id, uint8_t replication, uint8_t min_insy
       uint64_t expected)
 {
     struct command command = command_of(kind);
-    command.alter = (struct command_alter){id, expected, replication, min_insync};
+    command.alter = alter_of(id, expected, replication, min_insync);
     return world_apply(&world, &command).status;
 }
 
@@ -152,6 +152,35 @@ START_TEST(a_shard_that_waits_for_too_many_copies_opens_when_fewer_are_asked_for
     ck_assert_int_eq(
         alter(COMMAND_COLLECTION_ALTER, world.map.collections[0].id, 2, 1, VERSION_ANY), OMEN_OK);
     ck_assert_uint_eq(map_shard(&world.map, shard)->status, SHARD_OPEN);
+    world_fini(&world);
+}
+END_TEST
+
+START_TEST(a_quota_waits_for_its_feature_and_is_altered_as_a_whole)
+{
+    world_init(&world, 1);
+    struct command create = create_command("docs", 1, 1);
+    struct command command = command_of(COMMAND_FEATURES);
+    create.collection.quotas[QUOTA_DISK] = 7;
+    ck_assert_int_eq(world_apply(&world, &create).status, OMEN_E_UNSUPPORTED);
+    ck_assert_uint_eq(world.map.collection_count, 0);
+    const uint64_t id = world_collection(&world, "old", 1, 1);
+    command.features = MAP_FEATURE_LIMITS;
+    struct command alter = command_of(COMMAND_COLLECTION_ALTER);
+    alter.alter = (struct command_alter){
+        .collection = id, .expected = VERSION_ANY, .replication = 1, .quotas = {3, 4}};
+    ck_assert_int_eq(world_apply(&world, &alter).status, OMEN_E_UNSUPPORTED);
+    ck_assert_int_eq(world_apply(&world, &command).status, OMEN_OK);
+    ck_assert_int_eq(world_apply(&world, &create).status, OMEN_OK);
+    ck_assert_uint_eq(world.map.collections[1].quotas[QUOTA_DISK], 7);
+    ck_assert_uint_eq(world.map.collections[1].quotas[QUOTA_MEMORY], 0);
+    ck_assert_int_eq(world_apply(&world, &alter).status, OMEN_OK);
+    ck_assert_uint_eq(world.map.collections[0].quotas[QUOTA_MEMORY], 3);
+    ck_assert_uint_eq(world.map.collections[0].quotas[QUOTA_DISK], 4);
+    alter.alter.quotas[QUOTA_MEMORY] = 0;
+    ck_assert_int_eq(world_apply(&world, &alter).status, OMEN_OK);
+    ck_assert_uint_eq(world.map.collections[0].quotas[QUOTA_MEMORY], 0);
+    ck_assert_uint_eq(world.map.collections[0].quotas[QUOTA_DISK], 4);
     world_fini(&world);
 }
 END_TEST
@@ -303,6 +332,7 @@ cluster_apply_collection_suite(void)
     tcase_add_test(tcase, a_dropped_collection_takes_its_shards_aliases_and_jobs_along);
     tcase_add_test(tcase, an_altered_min_insync_reaches_every_shard_as_a_new_configuration);
     tcase_add_test(tcase, a_shard_that_waits_for_too_many_copies_opens_when_fewer_are_asked_for);
+    tcase_add_test(tcase, a_quota_waits_for_its_feature_and_is_altered_as_a_whole);
     tcase_add_test(tcase, aliases_change_hands_together_or_not_at_all);
     tcase_add_test(tcase, an_alias_that_is_wrong_in_itself_is_refused);
     tcase_add_test(tcase, aliases_have_a_limit);

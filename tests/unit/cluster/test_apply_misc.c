@@ -87,18 +87,29 @@ START_TEST(a_job_that_is_given_back_waits_for_another)
 }
 END_TEST
 
-START_TEST(a_cancelled_job_has_failed_whoever_holds_it)
+// What a program of before would not know is said only when there is none.
+START_TEST(a_cancelled_job_is_over_whoever_holds_it)
 {
     begin();
+    if (_i == 2) {
+        struct command features = command_of(COMMAND_FEATURES);
+        features.features = MAP_FEATURE_LIMITS;
+        ck_assert_int_eq(world_apply(&world, &features).status, OMEN_OK);
+    }
     const uint64_t id = create(world.map.shards[0].id, JOB_BUILD).value;
     struct command command = command_of(COMMAND_JOB_CANCEL);
-    if (_i == 1)
+    if (_i >= 1)
         ck_assert_int_eq(job(COMMAND_JOB_CLAIM, id, 1, 100, 0), OMEN_OK);
     command.job = (struct command_job){.job = id, .expected = 1};
     ck_assert_int_eq(world_apply(&world, &command).status, OMEN_E_CONFLICT);
     command.job.expected = map_job(&world.map, id)->version;
+    command.job.state = JOB_CANCELLED;
+    if (_i < 2) {
+        ck_assert_int_eq(world_apply(&world, &command).status, OMEN_E_UNSUPPORTED);
+        command.job.state = 0;
+    }
     ck_assert_int_eq(world_apply(&world, &command).status, OMEN_OK);
-    ck_assert_uint_eq(map_job(&world.map, id)->state, JOB_FAILED);
+    ck_assert_uint_eq(map_job(&world.map, id)->state, _i == 2 ? JOB_CANCELLED : JOB_FAILED);
     ck_assert_uint_eq(map_job(&world.map, id)->owner, 0);
     ck_assert_int_eq(job(COMMAND_JOB_RENEW, id, 1, 100, 0), OMEN_E_CONFLICT);
     command.job.expected = VERSION_ANY;
@@ -197,6 +208,23 @@ START_TEST(a_key_is_put_and_dropped_for_the_version_that_was_seen)
 }
 END_TEST
 
+START_TEST(a_rate_of_a_key_waits_for_its_feature)
+{
+    begin();
+    struct command command = command_of(COMMAND_KEY_PUT);
+    command.key = (struct command_key){
+        .name = name_of("one"), .glob = name_of("docs"), .rate = 100, .role = KEY_READ};
+    ck_assert_int_eq(world_apply(&world, &command).status, OMEN_E_UNSUPPORTED);
+    ck_assert_uint_eq(world.map.key_count, 0);
+    struct command features = command_of(COMMAND_FEATURES);
+    features.features = MAP_FEATURE_LIMITS;
+    ck_assert_int_eq(world_apply(&world, &features).status, OMEN_OK);
+    ck_assert_int_eq(world_apply(&world, &command).status, OMEN_OK);
+    ck_assert_uint_eq(world.map.keys[0].rate, 100);
+    world_fini(&world);
+}
+END_TEST
+
 START_TEST(keys_have_a_limit_and_stay_in_order)
 {
     begin();
@@ -251,11 +279,12 @@ cluster_apply_misc_suite(void)
     tcase_add_test(tcase, a_job_belongs_to_one_node_while_its_lease_lasts);
     tcase_add_test(tcase, a_clock_that_is_set_leaves_a_lease_what_was_left_of_it);
     tcase_add_test(tcase, a_job_that_is_given_back_waits_for_another);
-    tcase_add_loop_test(tcase, a_cancelled_job_has_failed_whoever_holds_it, 0, 2);
+    tcase_add_loop_test(tcase, a_cancelled_job_is_over_whoever_holds_it, 0, 3);
     tcase_add_test(tcase, a_job_has_a_kind_a_shard_and_no_twin);
     tcase_add_test(tcase, a_job_that_ended_lets_another_of_its_kind_begin);
     tcase_add_test(tcase, a_claim_of_a_job_that_changed_meanwhile_is_refused);
     tcase_add_test(tcase, jobs_that_ended_make_room_and_others_do_not);
+    tcase_add_test(tcase, a_rate_of_a_key_waits_for_its_feature);
     tcase_add_test(tcase, a_key_is_put_and_dropped_for_the_version_that_was_seen);
     tcase_add_test(tcase, keys_have_a_limit_and_stay_in_order);
     tcase_add_test(tcase, a_setting_is_put_and_dropped_for_the_version_that_was_seen);

@@ -73,6 +73,8 @@ begin(void)
     X(map->collections[0].id_kind = MAP_IDS_OPEN, "no such kind of ids")                           \
     X(map->features = MAP_FEATURE_ID_KINDS;                                                        \
       map->collections[0].id_kind = MAP_IDS_TEXT + 1, "no such kind of ids")                       \
+    X(map->collections[0].quotas[QUOTA_MEMORY] = 1, "a collection has a quota before its time")    \
+    X(map->collections[0].quotas[QUOTA_DISK] = 1, "a collection has a quota before its time")      \
     X(map->aliases[0].name = map->aliases[1].name, "aliases are out of order")                     \
     X(map->aliases[0].collection = 99, "an alias names no collection")                             \
     X(map->aliases[1].name = map->collections[0].name, "an alias hides a collection")              \
@@ -172,12 +174,14 @@ begin(void)
     X(map->jobs[1].id = map->next_id, "jobs are out of order")                                     \
     X(map->jobs[0].kind = 9, "a job's facts are out of range")                                     \
     X(map->jobs[0].state = 0, "a job's facts are out of range")                                    \
+    X(map->jobs[0].state = JOB_CANCELLED, "a job was cancelled before its time")                   \
     X(map->jobs[0].state = 9, "a job's facts are out of range")                                    \
     X(map->jobs[0].progress = 1001, "a job's facts are out of range")                              \
     X(map->jobs[0].version = map->version + 1, "a job's facts are out of range")                   \
     X(map->jobs[0].lease_until_ms = UINT64_MAX, "a job's facts are out of range")                  \
     X(map->keys[0].name.count = 0, "keys are out of order")                                        \
     X(map->keys[0].role = 9, "a key's facts are out of range")                                     \
+    X(map->keys[0].rate = 1, "a key has a rate before its time")                                   \
     X(map->keys[0].version = map->version + 1, "a key's facts are out of range")                   \
     X(map->settings[0].name.count = 0, "settings are out of order")                                \
     X(map->sessions[1].applied_ms = 0; map->clock_ms = 5;                                          \

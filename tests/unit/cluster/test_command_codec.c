@@ -69,7 +69,7 @@ START_TEST(a_newer_format_or_kind_is_told_from_damage)
     size_t count;
     command = create_command("docs", 1, 1);
     ck_assert_int_eq(command_encode(&command, bytes, sizeof bytes, &count), OMEN_OK);
-    bytes[0]++;
+    bytes[0] = 3;
     ck_assert_int_eq(command_decode(bytes, count, &decoded), OMEN_E_VERSION);
     bytes[0] = 0;
     ck_assert_int_eq(command_decode(bytes, count, &decoded), OMEN_E_CORRUPT);
@@ -77,6 +77,42 @@ START_TEST(a_newer_format_or_kind_is_told_from_damage)
     bytes[18] = COMMAND_KINDS_END; // behind format, op_id and a time of one byte
     ck_assert_int_eq(command_decode(bytes, count, &decoded), OMEN_E_VERSION);
     bytes[18] = 0;
+    ck_assert_int_eq(command_decode(bytes, count, &decoded), OMEN_E_CORRUPT);
+}
+END_TEST
+
+// A program of before reads what it always read, and refuses as newer what it would misread.
+START_TEST(only_a_command_with_something_newer_is_of_the_newer_format)
+{
+    size_t count;
+    static const uint8_t kinds[] = {COMMAND_COLLECTION_CREATE, COMMAND_COLLECTION_CREATE,
+                                    COMMAND_COLLECTION_ALTER, COMMAND_KEY_PUT, COMMAND_JOB_CANCEL};
+    for (uint32_t i = 0; i < sizeof kinds; i++) {
+        command = kinds[i] == COMMAND_COLLECTION_CREATE ? create_command("docs", 1, 1)
+                                                        : command_of(kinds[i]);
+        if (kinds[i] == COMMAND_KEY_PUT)
+            command.key = (struct command_key){
+                .name = name_of("a"), .glob = name_of("docs"), .role = KEY_READ};
+        ck_assert_int_eq(command_encode(&command, bytes, sizeof bytes, &count), OMEN_OK);
+        ck_assert_uint_eq(bytes[0], 1);
+        if (kinds[i] == COMMAND_COLLECTION_CREATE)
+            command.collection.quotas[i] = UINT64_MAX; // one after the other
+        else if (kinds[i] == COMMAND_COLLECTION_ALTER)
+            command.alter.quotas[QUOTA_MEMORY] = 1;
+        else if (kinds[i] == COMMAND_JOB_CANCEL)
+            command.job.state = JOB_CANCELLED;
+        else
+            command.key.rate = UINT32_MAX;
+        ck_assert_int_eq(command_encode(&command, bytes, sizeof bytes, &count), OMEN_OK);
+        ck_assert_uint_eq(bytes[0], 2);
+        ck_assert_int_eq(command_decode(bytes, count, &decoded), OMEN_OK);
+        ck_assert_mem_eq(&decoded, &command, sizeof command);
+        bytes[0] = 1; // it says less than it has
+        ck_assert_int_eq(command_decode(bytes, count, &decoded), OMEN_E_CORRUPT);
+    }
+    command = command_of(COMMAND_TICK);
+    ck_assert_int_eq(command_encode(&command, bytes, sizeof bytes, &count), OMEN_OK);
+    bytes[0] = 2; // one command has one encoding
     ck_assert_int_eq(command_decode(bytes, count, &decoded), OMEN_E_CORRUPT);
 }
 END_TEST
@@ -183,6 +219,7 @@ cluster_command_codec_suite(void)
     tcase_add_test(tcase, a_command_that_ends_early_or_late_does_not_decode);
     tcase_add_test(tcase, changed_bytes_are_refused_or_are_another_command);
     tcase_add_test(tcase, a_newer_format_or_kind_is_told_from_damage);
+    tcase_add_test(tcase, only_a_command_with_something_newer_is_of_the_newer_format);
     tcase_add_test(tcase, an_integer_has_one_encoding);
     tcase_add_test(tcase, a_field_beyond_its_limit_does_not_encode);
     tcase_add_test(tcase, the_largest_command_fits);

@@ -256,7 +256,7 @@ START_TEST(missing_copies_of_many_shards_are_made_a_few_at_a_time)
 {
     begin(4, 1, 40, 1);
     struct command command = command_of(COMMAND_COLLECTION_ALTER);
-    command.alter = (struct command_alter){world.map.collections[0].id, VERSION_ANY, 2, 0};
+    command.alter = alter_of(world.map.collections[0].id, VERSION_ANY, 2, 0);
     ck_assert_int_eq(world_apply(&world, &command).status, OMEN_OK);
     for (uint32_t made = 0; made < 40; made += world.rebalance.config.moves_max) {
         ck_assert(world_rebalance(&world, NULL));
@@ -288,7 +288,7 @@ START_TEST(a_lower_replication_drops_what_is_too_much_and_a_higher_one_adds)
 {
     begin(4, 2, 20, 3);
     struct command command = command_of(COMMAND_COLLECTION_ALTER);
-    command.alter = (struct command_alter){world.map.collections[0].id, VERSION_ANY, 2, 1};
+    command.alter = alter_of(world.map.collections[0].id, VERSION_ANY, 2, 1);
     ck_assert_int_eq(world_apply(&world, &command).status, OMEN_OK);
     settle();
     expect_whole();

@@ -43,8 +43,8 @@ random_event(void)
         break;
     case 10: {
         struct command command = command_of(COMMAND_COLLECTION_ALTER);
-        command.alter = (struct command_alter){world.map.collections[0].id, VERSION_ANY,
-                                               (uint8_t)(2 + prng_below(&world.prng, 2)), 0};
+        command.alter = alter_of(world.map.collections[0].id, VERSION_ANY,
+                                 (uint8_t)(2 + prng_below(&world.prng, 2)), 0);
         world_apply(&world, &command);
         break;
     }

@@ -118,7 +118,7 @@ START_TEST(more_drops_than_a_command_holds_go_into_the_next)
 {
     begin(2, MANY, 2);
     struct command command = command_of(COMMAND_COLLECTION_ALTER);
-    command.alter = (struct command_alter){world.map.collections[0].id, VERSION_ANY, 1, 1};
+    command.alter = alter_of(world.map.collections[0].id, VERSION_ANY, 1, 1);
     ck_assert_int_eq(world_apply(&world, &command).status, OMEN_OK);
     ck_assert(world_rebalance(&world, NULL));
     ck_assert_uint_eq(world.output.notes[REBALANCE_DROPPED], COMMAND_STEPS_MAX);
@@ -140,7 +140,7 @@ START_TEST(more_moves_and_wishes_than_a_command_holds_go_into_the_next)
     settle();
     expect_open(2 * MANY, 1);
     struct command command = command_of(COMMAND_COLLECTION_ALTER);
-    command.alter = (struct command_alter){world.map.collections[0].id, VERSION_ANY, 2, 1};
+    command.alter = alter_of(world.map.collections[0].id, VERSION_ANY, 2, 1);
     ck_assert_int_eq(world_apply(&world, &command).status, OMEN_OK);
     settle();
     expect_open(2 * MANY, 2);

@@ -102,9 +102,8 @@ run_alter(const char *line, struct text *answer)
     struct command command = command_of(drops ? COMMAND_COLLECTION_DROP : COMMAND_COLLECTION_ALTER);
     if (!drops)
         sscanf(line, "alter %llu", &id);
-    command.alter =
-        (struct command_alter){id, VERSION_ANY, (uint8_t)number(line, "replication", 10, 0),
-                               (uint8_t)number(line, "min", 10, 0)};
+    command.alter = alter_of(id, VERSION_ANY, (uint8_t)number(line, "replication", 10, 0),
+                             (uint8_t)number(line, "min", 10, 0));
     say(answer, world_apply(&world, &command));
 }
 

@@ -70,7 +70,7 @@ START_TEST(a_refusal_is_remembered_as_well)
     create("docs", op_at(1000, 1), 1000);
     ck_assert_int_eq(create("docs", op_at(1000, 2), 1000).status, OMEN_E_EXISTS);
     struct command command = command_of(COMMAND_COLLECTION_DROP);
-    command.alter = (struct command_alter){1, VERSION_ANY, 0, 0};
+    command.alter = alter_of(1, VERSION_ANY, 0, 0);
     world_apply(&world, &command);
     ck_assert_int_eq(create("docs", op_at(1000, 2), 1000).status, OMEN_E_EXISTS);
     world_fini(&world);

@@ -103,7 +103,7 @@ START_TEST(a_newer_format_is_told_from_damage)
     struct map loaded;
     fill(1, 0);
     uint8_t *bytes = encode(&world.map, &count);
-    bytes[0] = 3;
+    bytes[0] = 4;
     seal(bytes, count);
     ck_assert_int_eq(snapshot_decode(bytes, count, &loaded), OMEN_E_VERSION);
     bytes[0] = 0;
@@ -207,6 +207,39 @@ START_TEST(only_a_map_with_kinds_of_ids_is_of_the_newer_format)
 }
 END_TEST
 
+START_TEST(a_map_with_limits_is_of_a_format_newer_still)
+{
+    size_t count;
+    struct map loaded;
+    fill(1, 0);
+    struct command command = command_of(COMMAND_FEATURES);
+    command.features =
+        MAP_FEATURE_LIMITS; // without the other: formats are in order, features need not be
+    ck_assert_int_eq(world_apply(&world, &command).status, OMEN_OK);
+    command = create_command("second", 2, 1);
+    command.collection.quotas[QUOTA_MEMORY] = 5;
+    command.collection.quotas[QUOTA_DISK] = UINT64_MAX;
+    ck_assert_int_eq(world_apply(&world, &command).status, OMEN_OK);
+    command = command_of(COMMAND_KEY_PUT);
+    command.key = (struct command_key){
+        .name = name_of("a"), .glob = name_of("docs"), .rate = UINT32_MAX, .role = KEY_READ};
+    ck_assert_int_eq(world_apply(&world, &command).status, OMEN_OK);
+    uint8_t *bytes = encode(&world.map, &count);
+    ck_assert_uint_eq(bytes[0], 3);
+    ck_assert_int_eq(snapshot_decode(bytes, count, &loaded), OMEN_OK);
+    ck_assert_uint_eq(loaded.collections[0].quotas[QUOTA_MEMORY], 0);
+    ck_assert_uint_eq(loaded.collections[1].quotas[QUOTA_MEMORY], 5);
+    ck_assert_uint_eq(loaded.collections[1].quotas[QUOTA_DISK], UINT64_MAX);
+    ck_assert_uint_eq(loaded.keys[0].rate, UINT32_MAX);
+    map_fini(&loaded);
+    bytes[0] = 2;
+    seal(bytes, count);
+    ck_assert_int_eq(snapshot_decode(bytes, count, &loaded), OMEN_E_CORRUPT);
+    free(bytes);
+    world_fini(&world);
+}
+END_TEST
+
 static Suite *
 cluster_snapshot_suite(void)
 {
@@ -216,6 +249,7 @@ cluster_snapshot_suite(void)
     tcase_add_test(tcase, an_empty_map_is_a_snapshot_too);
     tcase_add_test(tcase, damage_is_found);
     tcase_add_test(tcase, a_newer_format_is_told_from_damage);
+    tcase_add_test(tcase, a_map_with_limits_is_of_a_format_newer_still);
     tcase_add_test(tcase, only_a_map_with_kinds_of_ids_is_of_the_newer_format);
     tcase_add_loop_test(tcase, hostile_bytes_with_a_good_checksum_are_refused_or_a_sound_map, 0, 8);
     tcase_add_test(tcase, loading_without_memory_leaves_nothing_behind);

@@ -155,8 +155,9 @@ START_TEST(a_cluster_without_a_node_that_is_up_says_later)
     for (uint32_t node = 1; node <= 3; node++)
         world_node_state(&world, node, NODE_DRAINING);
     admin_look();
-    admin_claim_refused(METHOD_COLLECTION_CREATE, &create, OMEN_E_BUSY,
-                        "no node of the cluster takes copies now: those that keep data drain, or none is up");
+    admin_claim_refused(
+        METHOD_COLLECTION_CREATE, &create, OMEN_E_BUSY,
+        "no node of the cluster takes copies now: those that keep data drain, or none is up");
 }
 END_TEST
 
@@ -238,7 +239,7 @@ START_TEST(an_update_that_says_nothing_or_too_much_is_refused)
     ck_assert_int_eq(make("docs"), OMEN_OK);
     struct api_collection_update ask = {.collection = TEXT("docs")};
     admin_claim_refused(METHOD_COLLECTION_UPDATE, &ask, OMEN_E_INVALID,
-                        "has neither replicas nor min_insync");
+                        "has neither replicas nor min_insync, nor memory_quota or disk_quota");
     ask.replicas = 4;
     admin_claim_refused(METHOD_COLLECTION_UPDATE, &ask, OMEN_E_INVALID, "has 3 nodes");
     ask.replicas = 0;
@@ -298,7 +299,7 @@ START_TEST(a_conflict_says_both_versions_and_changes_nothing)
     ck_assert_int_eq(admin_begin(METHOD_COLLECTION_UPDATE, &ask), ADMIN_PROPOSE);
     const uint64_t then = world.map.collections[0].version;
     struct command other = command_of(COMMAND_COLLECTION_ALTER);
-    other.alter = (struct command_alter){world.map.collections[0].id, then, 1, 1};
+    other.alter = alter_of(world.map.collections[0].id, then, 1, 1);
     ck_assert_int_eq(world_apply(&world, &other).status, OMEN_OK);
     ck_assert_int_eq(admin_end(), OMEN_E_CONFLICT);
     char words[80];
@@ -520,6 +521,58 @@ START_TEST(the_kind_of_a_collections_ids_is_shown_once_it_has_one)
 }
 END_TEST
 
+static void
+know_limits(void)
+{
+    struct command command = command_of(COMMAND_FEATURES);
+    command.features = MAP_FEATURE_LIMITS;
+    ck_assert_int_eq(world_apply(&world, &command).status, OMEN_OK);
+    admin_look();
+}
+
+START_TEST(a_quota_is_set_kept_changed_and_given_up_by_itself)
+{
+    know_limits();
+    create.memory_quota = 1;
+    create.disk_quota = UINT64_MAX;
+    ck_assert_int_eq(make("docs"), OMEN_OK);
+    ck_assert_uint_eq(OUT(api_collection)->memory_quota, 1);
+    ck_assert_uint_eq(OUT(api_collection)->disk_quota, UINT64_MAX);
+    struct api_collection_update update = {.collection = TEXT("docs"), .replicas = 2};
+    ck_assert_int_eq(admin_do(METHOD_COLLECTION_UPDATE, &update), OMEN_OK);
+    ck_assert_uint_eq(OUT(api_collection)->memory_quota, 1);
+    ck_assert_uint_eq(OUT(api_collection)->disk_quota, UINT64_MAX);
+    update =
+        (struct api_collection_update){.collection = TEXT("docs"), .disk_quota = wire_given(0)};
+    ck_assert_int_eq(admin_do(METHOD_COLLECTION_UPDATE, &update), OMEN_OK);
+    ck_assert_uint_eq(OUT(api_collection)->replicas, 2);
+    ck_assert_uint_eq(OUT(api_collection)->memory_quota, 1);
+    ck_assert_uint_eq(OUT(api_collection)->disk_quota, 0);
+    const uint64_t version = world.map.version;
+    ck_assert_int_eq(admin_do(METHOD_COLLECTION_UPDATE, &update), OMEN_OK);
+    ck_assert_uint_eq(world.map.version, version); // it is so already
+}
+END_TEST
+
+START_TEST(a_quota_waits_until_every_node_knows_of_quotas)
+{
+    create.memory_quota = 1000;
+    ck_assert_int_eq(make("docs"), OMEN_E_UNSUPPORTED);
+    ck_assert_uint_eq(world.map.collection_count, 0);
+    create.memory_quota = 0;
+    ck_assert_int_eq(make("docs"), OMEN_OK);
+    struct api_collection_update update = {.collection = TEXT("docs"),
+                                           .memory_quota = wire_given(1000)};
+    ck_assert_int_eq(admin_do(METHOD_COLLECTION_UPDATE, &update), OMEN_E_UNSUPPORTED);
+    update.memory_quota = wire_given(0); // which it has
+    ck_assert_int_eq(admin_do(METHOD_COLLECTION_UPDATE, &update), OMEN_OK);
+    know_limits();
+    update.memory_quota = wire_given(1000);
+    ck_assert_int_eq(admin_do(METHOD_COLLECTION_UPDATE, &update), OMEN_OK);
+    ck_assert_uint_eq(OUT(api_collection)->memory_quota, 1000);
+}
+END_TEST
+
 static Suite *
 admin_collection_suite(void)
 {
@@ -528,6 +581,8 @@ admin_collection_suite(void)
     tcase_add_checked_fixture(tcase, setup, admin_close);
     tcase_add_test(tcase, what_was_created_is_what_get_and_list_show);
     tcase_add_loop_test(tcase, the_kind_of_a_collections_ids_is_shown_once_it_has_one, 0, 2);
+    tcase_add_test(tcase, a_quota_is_set_kept_changed_and_given_up_by_itself);
+    tcase_add_test(tcase, a_quota_waits_until_every_node_knows_of_quotas);
     tcase_add_test(tcase, what_is_not_said_has_the_defaults_of_an_index_and_a_shard_a_node);
     tcase_add_test(tcase, a_small_cluster_has_as_many_replicas_as_nodes);
     tcase_add_test(tcase, a_duplicate_is_refused_unless_it_may_exist_and_is_the_same);

@@ -201,7 +201,7 @@ START_TEST(a_refusal_of_the_first_try_is_that_of_the_second)
         map_collection_named(&world.map, &admin.step.command.collection.name);
     ck_assert_ptr_null(row); // the command has its number
     row = map_collection(&world.map, admin.step.command.alter.collection);
-    other.alter = (struct command_alter){row->id, row->version, 1, 1};
+    other.alter = alter_of(row->id, row->version, 1, 1);
     ck_assert_int_eq(world_apply(&world, &other).status, OMEN_OK);
     for (uint32_t i = 0; i < 2; i++) {
         ck_assert_int_eq(i == 0 ? admin_end() : admin_do(METHOD_COLLECTION_UPDATE, &update),

@@ -108,7 +108,7 @@ START_TEST(collections_and_aliases_come_change_and_go)
     ck_assert_str_eq(happened(), "alias-set");
     ck_assert_str_eq(event_after(&ring, ring.count - 1)->text, "live");
     command = command_of(COMMAND_COLLECTION_ALTER);
-    command.alter = (struct command_alter){id, VERSION_ANY, 2, 2};
+    command.alter = alter_of(id, VERSION_ANY, 2, 2);
     ck_assert_int_eq(world_apply(&world, &command).status, OMEN_OK);
     ck_assert_str_eq(happened(), "collection-updated");
     ck_assert_int_eq(world_apply(&world, &command).status, OMEN_OK);

@@ -108,6 +108,54 @@ START_TEST(a_write_that_is_refused_says_why)
 }
 END_TEST
 
+static void
+tell_quota(uint64_t memory)
+{
+    struct command features = command_of(COMMAND_FEATURES);
+    struct command command = command_of(COMMAND_COLLECTION_ALTER);
+    lock_acquire(&hosts.lock);
+    features.features = MAP_FEATURE_LIMITS;
+    if (hosts.world.map.features == 0)
+        ck_assert_int_eq(world_apply(&hosts.world, &features).status, OMEN_OK);
+    command.alter = alter_of(hosts.world.map.collections[0].id, VERSION_ANY, 3, 2);
+    command.alter.quotas[QUOTA_MEMORY] = memory;
+    ck_assert_int_eq(world_apply(&hosts.world, &command).status, OMEN_OK);
+    hosts_tell_all();
+    lock_release(&hosts.lock);
+}
+
+// What a write is answered, and how, once the copy was measured.
+static const struct wire_reply *
+measured_write(uint64_t key)
+{
+    for (;;) {
+        const struct wire_reply *reply = hosts_reply(hosts_write(1, key, 1));
+        if (reply->failure != (uint32_t)-OMEN_E_BUSY)
+            return reply;
+    }
+}
+
+START_TEST(what_adds_beyond_a_quota_is_refused_and_a_delete_is_not)
+{
+    hosts_open_shard(3);
+    (void)hosts_written(1, 1);
+    atomic_store(&model_memory_bytes, 1000);
+    tell_quota(1000);
+    const struct wire_reply *reply = measured_write(2);
+    ck_assert_int_eq(-(omen_status)reply->failure, OMEN_E_QUOTA);
+    static const char says[] = "memory_quota of the collection 'docs' is 1000 bytes";
+    ck_assert_uint_gt(reply->reason_bytes, sizeof says);
+    ck_assert_mem_eq(reply->reason, says, sizeof says - 1);
+    struct wire_part part = hosts_part_to(1, WIRE_PART_WRITE);
+    part.method = METHOD_POINT_DELETE;
+    const uint64_t words[] = {1, 2};
+    ck_assert_int_eq(hosts_reply_status(ask_words(1, part, words, 2)), OMEN_OK);
+    tell_quota(100000);
+    ck_assert_int_eq(-(omen_status)measured_write(3)->failure, OMEN_OK);
+    atomic_store(&model_memory_bytes, 0);
+}
+END_TEST
+
 START_TEST(an_operation_sent_twice_is_done_once)
 {
     hosts_open_shard(3);
@@ -712,6 +760,7 @@ hosts_suite(void)
     tcase_add_test(tcase, who_watches_sees_each_copy_with_its_role_and_how_far_it_is);
     tcase_add_test(tcase, an_answer_to_a_write_says_what_came_of_it);
     tcase_add_test(tcase, a_write_that_is_refused_says_why);
+    tcase_add_test(tcase, what_adds_beyond_a_quota_is_refused_and_a_delete_is_not);
     tcase_add_test(tcase, an_operation_sent_twice_is_done_once);
     tcase_add_test(tcase,
                    an_operation_that_could_not_be_remembered_is_refused_in_words_and_not_done);

@@ -106,11 +106,11 @@ START_TEST(requests_are_counted_by_method_and_status)
     const struct method *search = method_at(METHOD_QUERY_SEARCH);
     metrics_request(&counted, search, OMEN_OK, 2000);
     metrics_request(&counted, search, OMEN_OK, 3000);
-    metrics_request(&counted, search, OMEN_E_METHOD, 1000); // the last status that there is
+    metrics_request(&counted, search, OMEN_E_QUOTA, 1000); // the last status that there is
     metric_add(&counted.parts[WIRE_PART_WRITE][-OMEN_E_BUSY], 4);
     write_text();
     claim_line("omen_requests_total{method=\"query.search\",status=\"OK\"} 2\n");
-    claim_line("omen_requests_total{method=\"query.search\",status=\"METHOD\"} 1\n");
+    claim_line("omen_requests_total{method=\"query.search\",status=\"QUOTA\"} 1\n");
     claim_line("omen_request_seconds_count{method=\"query.search\"} 3\n");
     claim_line("omen_request_seconds_sum{method=\"query.search\"} 0.000006000\n");
     claim_line("omen_parts_total{kind=\"write\",status=\"BUSY\"} 4\n");

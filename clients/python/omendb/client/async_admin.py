@@ -51,13 +51,19 @@ class AsyncAdmin:
         m: int | None = None,
         ef_construction: int | None = None,
         quantization: str | None = "int8",
+        memory_quota: int | None = None,
+        disk_quota: int | None = None,
         if_not_exists: bool = False,
     ) -> AsyncCollection:
-        """Makes a collection; what is None is the server's choice. `quantization=None` is none."""
+        """Makes a collection; what is None is the server's choice. `quantization=None` is none.
+
+        A quota is in bytes of one copy: what adds to a collection beyond it is refused with QuotaError.
+        """
         asked = {
             "name": name, "dimension": dimension, "metric": metric, "dtype": dtype, "shards": shards,
             "replicas": replicas, "min_insync": min_insync, "m": m, "ef_construction": ef_construction,
-            "quantization": "none" if quantization is None else quantization, "if_not_exists": if_not_exists or None,
+            "quantization": "none" if quantization is None else quantization,
+            "memory_quota": memory_quota, "disk_quota": disk_quota, "if_not_exists": if_not_exists or None,
         }  # fmt: skip
         await self.run(asks.change("collection.create", asked))
         return self.collection(name)
@@ -67,10 +73,18 @@ class AsyncAdmin:
         await self.run(asks.change("collection.drop", {"collection": name, "if_exists": if_exists or None}))
 
     async def update_collection(
-        self, name: str, replicas: int | None = None, min_insync: int | None = None
+        self,
+        name: str,
+        replicas: int | None = None,
+        min_insync: int | None = None,
+        memory_quota: int | None = None,
+        disk_quota: int | None = None,
     ) -> dict[str, Any]:
-        """How many copies there are of each shard, and how many must have a write."""
-        asked = {"collection": name, "replicas": replicas, "min_insync": min_insync}
+        """How many copies there are of each shard, how many must have a write, and how many bytes a copy may be; a quota of 0 is none."""
+        asked = {
+            "collection": name, "replicas": replicas, "min_insync": min_insync,
+            "memory_quota": memory_quota, "disk_quota": disk_quota,
+        }  # fmt: skip
         return await self.run(asks.change("collection.update", asked))
 
     async def collections(self) -> list[dict[str, Any]]:

@@ -66,6 +66,7 @@ _ERRORS: Final[dict[str, type[OmenError]]] = {
     "OP_EXPIRED": errors.OpExpiredError,
     "AUTH": errors.AuthError,
     "METHOD": errors.MethodError,
+    "QUOTA": errors.QuotaError,
 }
 _NAMES: Final = {kind.status: name for name, kind in _ERRORS.items()}
 _RETRYABLE: Final = frozenset({"BUSY", "STALE_MAP"})  # where an error comes as a text, which does not say

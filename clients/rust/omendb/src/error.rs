@@ -160,6 +160,8 @@ kinds! {
     Auth = OMEN_E_AUTH,
     /// Of a server: no such method.
     Method = OMEN_E_METHOD,
+    /// Of a server: the collection is at its quota; nothing was changed.
+    Quota = OMEN_E_QUOTA,
 }
 
 /// The text at `text`, or nothing where it is NULL or not UTF-8 (a message cut in the middle of a letter is mended).

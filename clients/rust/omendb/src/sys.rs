@@ -58,6 +58,7 @@ pub const OMEN_E_CONFLICT: omen_status = -31;
 pub const OMEN_E_OP_EXPIRED: omen_status = -32;
 pub const OMEN_E_AUTH: omen_status = -33;
 pub const OMEN_E_METHOD: omen_status = -34;
+pub const OMEN_E_QUOTA: omen_status = -35;
 pub type omen_metric = c_uint;
 pub const OMEN_COSINE: omen_metric = 0;
 pub const OMEN_L2: omen_metric = 1;
