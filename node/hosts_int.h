@@ -427,9 +427,9 @@ void host_end_written(struct hosts *hosts, struct host_part *part,
 
 void hosts_look_at_disk(struct hosts *hosts);
 void hosts_take_members(struct hosts *hosts, struct meta_members *members); // takes it
-// Whether the write may be begun; OMEN_E_DISK_FULL: it adds, and a disk that it needs is low. The sentence says which.
+// Whether a write that adds may be begun; OMEN_E_DISK_FULL: a disk that it needs is low. The sentence says which.
 OMEN_MUST_CHECK omen_status host_check_room(const struct hosts *hosts, const struct host_copy *copy,
-                                            const struct wire_part *part, struct omen_error *error);
+                                            struct omen_error *error);
 
 // ---- parts of this node's own clients (hosts_near.c) ----
 

@@ -70,22 +70,6 @@ hosts_take_members(struct hosts *hosts, struct meta_members *members)
 
 // ---- what it refuses ----
 
-// All other writes take back, or are as small as the operation that says so.
-static bool
-adds(const struct wire_part *part)
-{
-    return part->method == METHOD_POINT_UPSERT || part->method == METHOD_POINT_PATCH ||
-           part->method == METHOD_COLLECTION_INDEX_FIELD;
-}
-
-// It is in the log already: who asks again shall hear what came of it.
-static bool
-is_done(const struct hosts *hosts, const struct host_copy *copy, const struct wire_part *part)
-{
-    const struct replica_uuid op_id = {part->op_high, part->op_low};
-    return !replica_uuid_is_none(op_id) && dedupe_find(&host_replica(hosts, copy)->ops, op_id) != 0;
-}
-
 static const struct gossip_claim *
 member_of(const struct hosts *hosts, struct cluster_uuid node)
 {
@@ -124,13 +108,12 @@ low_beside(const struct hosts *hosts, const struct host_copy *copy)
 }
 
 omen_status
-host_check_room(const struct hosts *hosts, const struct host_copy *copy,
-                const struct wire_part *part, struct omen_error *error)
+host_check_room(const struct hosts *hosts, const struct host_copy *copy, struct omen_error *error)
 {
     char name[WIRE_NAME_BYTES_MAX + 1];
     const struct reserve *reserve = &hosts->reserve;
     ASSERT(hosts->map != NULL); // or there would be no primary
-    if ((!reserve->low && hosts->low_count == 0) || !adds(part) || is_done(hosts, copy, part))
+    if (!reserve->low && hosts->low_count == 0)
         return OMEN_OK;
     if (reserve->low) {
         name_of(hosts, map_node_by_uuid(hosts->map, hosts->config.node), name);
