@@ -23,11 +23,14 @@
 #define FIELDS_MAX 64u                // indexed fields of one shard
 #define THREADS_MAX 256u              // workers of one index
 
-#define WIRE_HELLO_BYTES_MAX 4096u       // a client's message before system.hello, where that is asked for
-#define WIRE_FRAME_BYTES_MAX 16777216u   // a message of a client, and its answer
-#define WIRE_DEPTH_MAX 24u               // containers in containers of one message, payloads included
-#define WIRE_NODES_MAX 65536u            // objects of one message besides numbers of vectors and payloads
-#define WIRE_BATCH_MAX 10000u            // points, ids or queries of one request
-#define WIRE_NAME_BYTES_MAX 64u          // of a collection, an alias, a key, a node
+#define WIRE_HELLO_BYTES_MAX                                                                       \
+    4096u // a client's message before system.hello, where that is asked for
+#define WIRE_FRAME_BYTES_MAX 16777216u // a message of a client, and its answer
+#define WIRE_FRAME_BYTES_MIN                                                                       \
+    65536u                      // the least that an operator may set instead, of what clients ask
+#define WIRE_DEPTH_MAX 24u      // containers in containers of one message, payloads included
+#define WIRE_NODES_MAX 65536u   // objects of one message besides numbers of vectors and payloads
+#define WIRE_BATCH_MAX 10000u   // points, ids or queries of one request
+#define WIRE_NAME_BYTES_MAX 64u // of a collection, an alias, a key, a node
 
 #endif

@@ -71,6 +71,9 @@ admin_key_create(struct admin *a)
         return admin_refuse(a, OMEN_E_INVALID,
                             "expires_ms is %" PRIu64 ", expected at most %" PRIu64, ask->expires_ms,
                             TIME_MS_MAX);
+    if (ask->rate != 0 && (a->map->features & MAP_FEATURE_LIMITS) == 0)
+        return admin_refuse(a, OMEN_E_UNSUPPORTED,
+                            "a rate waits for all nodes to run a version that knows rates");
     if (!glob_set(&key->glob, ask->collections))
         return admin_refuse(a, OMEN_E_INVALID,
                             "collections is '%.*s', expected characters of names, '*' and '?'",
@@ -79,6 +82,7 @@ admin_key_create(struct admin *a)
     key->name = name;
     key->expires_ms = ask->expires_ms;
     key->role = ask->role;
+    key->rate = ask->rate;
     seal_hash_secret(wire_text_of(secret), key->hash_words);
     return admin_propose(a, COMMAND_KEY_PUT);
 }
@@ -104,6 +108,7 @@ admin_key_list(struct admin *a)
         const struct api_key_info row = {.name = text_of_name(&key->name),
                                          .collections = text_of_name(&key->glob),
                                          .role = key->role,
+                                         .rate = key->rate,
                                          .expires_ms = key->expires_ms};
         shape_write(a->answer, &api_key_info, &row);
     }

@@ -195,7 +195,8 @@ open_front(struct clients *clients)
                                         .done = note_done,
                                         .want_map = want_map,
                                         .release = release,
-                                        .claim = clients_claim};
+                                        .claim = clients_claim,
+                                        .cost = clients_rate_cost};
     return front_open(&config, &clients->front);
 }
 
@@ -219,6 +220,7 @@ clients_open(const struct clients_config *config, struct clients **out, struct o
     clients->near_end = &clients->near_begun;
     clients->held.end = &clients->held.first;
     clients_claims_init(clients);
+    rates_init(&clients->rates);
     events_init(&clients->events);
     clients_untaken_init(clients);
     omen_status status = open_front(clients);
@@ -258,6 +260,7 @@ clients_close(struct clients *clients)
     clients_admin_close(clients);
     front_close(clients->front);
     encode_fini(&clients->encode);
+    rates_fini(&clients->rates);
     map_publish_end(clients->map);
     mem_free(clients->members);
     lock_fini(&clients->lock);
@@ -289,6 +292,7 @@ clients_request(struct clients *clients, struct rpc_conn *conn, const struct rpc
         return;
     }
     note->note.kind = NOTE_CLIENTS_REQUEST;
+    note->let_in = false;
     note->conn = conn;
     note->request = *request;
     note->request.received_ns = os_clock_ns();
@@ -404,6 +408,13 @@ void
 clients_refuse_request(struct clients *clients, const struct clients_request_note *note,
                        const struct omen_error *error)
 {
+    clients_refuse_request_for(clients, note, error, 0);
+}
+
+void
+clients_refuse_request_for(struct clients *clients, const struct clients_request_note *note,
+                           const struct omen_error *error, uint32_t retry_after_ms)
+{
     static const union method_body nothing;
     const struct front_done done = {.method = note->request.method,
                                     .ask = &nothing,
@@ -412,7 +423,8 @@ clients_refuse_request(struct clients *clients, const struct clients_request_not
                                     .begun_ns = note->request.received_ns,
                                     .heard_ns = note->request.received_ns};
     struct encode message;
-    const struct rpc_error said = rpc_error_of(error, API_NOT_APPLIED);
+    struct rpc_error said = rpc_error_of(error, API_NOT_APPLIED);
+    said.retry_after_ms = retry_after_ms;
     encode_init(&message, WIRE_FRAME_BYTES_MAX);
     rpc_write_error(&message, note->request.id, note->request.session.errors, &said);
     mem_free(note->request.frame);
@@ -425,6 +437,11 @@ void
 clients_take_request(struct clients *clients, struct clients_request_note *note)
 {
     struct omen_error error = {0};
+    uint32_t retry_after_ms = 0;
+    if (!note->let_in && !clients_rate_admits(clients, &note->request, &error, &retry_after_ms)) {
+        clients_refuse_request_for(clients, note, &error, retry_after_ms);
+        return;
+    }
     if (!is_admitted(clients->map, &note->request, &error) ||
         (!front_takes(note->request.method) && !is_opened(&note->request, &error))) {
         clients_refuse_request(clients, note, &error);

@@ -161,6 +161,7 @@ clients_claims_map(struct clients *clients)
     while (decided != NULL) {
         struct clients_request_note note;
         mem_free(take_next(&decided, &note));
+        note.let_in = true;
         clients_take_request(clients, &note);
     }
 }

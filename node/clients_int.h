@@ -11,6 +11,7 @@
 #include "node/hosts.h"
 #include "node/led.h"
 #include "node/metrics.h"
+#include "node/rates.h"
 #include "node/untaken.h"
 #include "router/front.h"
 
@@ -26,6 +27,7 @@ struct clients_request_note {
     struct rpc_conn *conn; // kept
     struct rpc_request request;
     struct clients_request_note *next; // of those that are held
+    bool let_in;                       // by its key's rate, which it has paid for
 };
 
 struct clients_gone_note {
@@ -121,6 +123,7 @@ struct clients {
     struct clients_held held;
     struct clients_claims claims;
     struct untaken untaken;
+    struct rates rates;                      // of the keys that have one
     const struct clients_call *untaken_call; // the copies are asked; NULL: they are not
     // Kept: what they are answered has yet to leave.
     struct rpc_conn *answered[CLIENTS_CONNS_AT_ONCE];
@@ -140,10 +143,19 @@ bool clients_try_send(struct clients *clients, struct cluster_uuid to, enum peer
                       uint64_t correlation, uint32_t deadline_ms);
 void clients_take_request(struct clients *clients, struct clients_request_note *note);
 void clients_drop_request(struct clients_request_note *note); // nobody answers it
-// Before it was begun: nothing was done. Takes what the note keeps.
+// Before it was begun: nothing was done. Takes what the note keeps. retry_after_ms: before, it is refused again; 0: nobody knows.
+void clients_refuse_request_for(struct clients *clients, const struct clients_request_note *note,
+                                const struct omen_error *error, uint32_t retry_after_ms);
 void clients_refuse_request(struct clients *clients, const struct clients_request_note *note,
                             const struct omen_error *error);
 struct cluster_uuid clients_leader(const struct clients *clients);
+
+// clients_rate.c
+// Whether the key may ask now; then it has paid for one. Else *error says why not, and *retry_after_ms until when.
+bool clients_rate_admits(struct clients *clients, const struct rpc_request *request,
+                         struct omen_error *error, uint32_t *retry_after_ms);
+// Of the front: what was let in has so many points or queries.
+void clients_rate_cost(void *context, const struct rpc_session *session, uint32_t items);
 
 // clients_held.c
 // Whether the request has to wait; then it is taken.

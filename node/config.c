@@ -33,6 +33,16 @@
 #define BUILD_MS_MAX 86400000u
 #define LEAVE_MS 5000u
 #define LEAVE_MS_MAX 600000u
+#define CONNECTIONS 1024u
+#define CONNECTIONS_MAX 65536u
+#define IN_FLIGHT 64u
+#define IN_FLIGHT_MAX 1024u
+#define HELLO_MS 5000u
+#define HELLO_MS_MIN 100u // as late as the port notices
+#define HELLO_MS_MAX 600000u
+#define IDLE_MS 300000u
+#define IDLE_MS_MIN 1000u
+#define IDLE_MS_MAX 86400000u
 #define OTHERS 256 // getopt's values of what is not in the table
 
 enum kind { TEXT, LIST, FLAG };
@@ -189,6 +199,33 @@ set_weight(struct config *config, const char *text, struct omen_error *error)
     return status;
 }
 
+// What clients may have of the node.
+static omen_status
+set_limit(struct config *config, enum config_option option, const char *text,
+          struct omen_error *error)
+{
+    struct config_limits *limits = &config->limits;
+    switch (option) {
+    case OPTION_CONNECTIONS:
+        return set_number(&limits->connections, text, 1, CONNECTIONS_MAX, error);
+    case OPTION_OF_ADDRESS:
+        return set_number(&limits->connections_of_address, text, 0, CONNECTIONS_MAX, error);
+    case OPTION_IN_FLIGHT:
+        return set_number(&limits->in_flight, text, 1, IN_FLIGHT_MAX, error);
+    case OPTION_FRAME_BYTES:
+        return set_number(&limits->frame_bytes, text, WIRE_FRAME_BYTES_MIN, WIRE_FRAME_BYTES_MAX,
+                          error);
+    case OPTION_HELLO_MS:
+        return set_number(&limits->hello_ms, text, HELLO_MS_MIN, HELLO_MS_MAX, error);
+    case OPTION_IDLE_MS:
+        return set_number(&limits->idle_ms, text, IDLE_MS_MIN, IDLE_MS_MAX, error);
+    case OPTION_KEY_RATE:
+        return set_number(&config->key_rate, text, 0, UINT32_MAX, error);
+    default:
+        ASSERT(false);
+    }
+}
+
 omen_status
 config_set(struct config *config, enum config_option option, enum config_how how, const char *text,
            struct omen_error *error)
@@ -240,6 +277,14 @@ config_set(struct config *config, enum config_option option, enum config_how how
         return set_number(&config->build_wait_ms, text, 0, BUILD_MS_MAX, error);
     case OPTION_BUILD_REQUIRE_MS:
         return set_number(&config->build_require_ms, text, 0, BUILD_MS_MAX, error);
+    case OPTION_CONNECTIONS:
+    case OPTION_OF_ADDRESS:
+    case OPTION_IN_FLIGHT:
+    case OPTION_FRAME_BYTES:
+    case OPTION_HELLO_MS:
+    case OPTION_IDLE_MS:
+    case OPTION_KEY_RATE:
+        return set_limit(config, option, text, error);
     case OPTION_LOG_LEVEL:
         return set_log_level(config, text, error);
     case OPTION_COUNT:
@@ -282,6 +327,8 @@ config_set_key(struct config_key *key, enum config_key_field field, const char *
         return status;
     case CONFIG_KEY_SHA256:
         return set_hash(key->hash_words, text, error);
+    case CONFIG_KEY_RATE:
+        return set_number(&key->rate, text, 1, UINT32_MAX, error);
     case CONFIG_KEY_FIELDS:
         break;
     }
@@ -401,7 +448,7 @@ print_help(FILE *out)
         fprintf(out, "  %-26s %s\n", name, rows[i].help);
     }
     fprintf(out, "  %-26s %s\n  %-26s %s\n  %-26s %s\n\n", "--config FILE",
-            "YAML: the same names, and api-keys: a list of {name, role, sha256}", "--help",
+            "YAML: the same names, and api-keys: a list of {name, role, sha256, rate}", "--help",
             "this text", "--version", "the version");
     fprintf(out, "Each is also an environment variable: --cluster-key is OMEN_CLUSTER_KEY. The "
                  "command line\n"
@@ -422,6 +469,11 @@ set_defaults(struct config *config)
                               .leave_ms = LEAVE_MS,
                               .build_wait_ms = BUILD_WAIT_MS,
                               .build_require_ms = BUILD_REQUIRE_MS,
+                              .limits = {.connections = CONNECTIONS,
+                                         .in_flight = IN_FLIGHT,
+                                         .frame_bytes = WIRE_FRAME_BYTES_MAX,
+                                         .hello_ms = HELLO_MS,
+                                         .idle_ms = IDLE_MS},
                               .log_level = LOG_LEVEL_INFO};
     config->listen.ip[10] = config->listen.ip[11] = 0xff;
     config->listen.ip[12] = 127;

@@ -41,7 +41,17 @@ enum config_profile { CONFIG_LAN, CONFIG_FAST };
 struct config_key {
     struct map_name name;
     uint64_t hash_words[4]; // SHA-256 of the secret
+    uint32_t rate;          // points and queries a second; 0: not said
     uint8_t role;           // enum key_role
+};
+
+// Of the clients' port, as wire/rpc_server.h has them.
+struct config_limits {
+    uint32_t connections;
+    uint32_t connections_of_address; // 0: as many as there may be of all
+    uint32_t in_flight;              // of a connection
+    uint32_t frame_bytes;            // of a request
+    uint32_t hello_ms, idle_ms;
 };
 
 struct config {
@@ -65,6 +75,8 @@ struct config {
     uint32_t leave_ms;     // that others may take to take over what this node leads, before it ends
     uint32_t build_wait_ms;    // that a build waits for a builder, before the copies build
     uint32_t build_require_ms; // that one waits for a builder with a GPU, before it has failed
+    struct config_limits limits;
+    uint32_t key_rate; // of keys whose rate is not said; 0: as fast as they like
     bool admin_said;
     struct gossip_address admin; // where metrics and health are read; only where it was said
     enum log_level log_level;

@@ -50,8 +50,10 @@ static const bool option_is_list[OPTION_COUNT] = {
 #undef KIND
 };
 
-static const char *const field_names[CONFIG_KEY_FIELDS] = {
-    [CONFIG_KEY_NAME] = "name", [CONFIG_KEY_ROLE] = "role", [CONFIG_KEY_SHA256] = "sha256"};
+static const char *const field_names[CONFIG_KEY_FIELDS] = {[CONFIG_KEY_NAME] = "name",
+                                                           [CONFIG_KEY_ROLE] = "role",
+                                                           [CONFIG_KEY_SHA256] = "sha256",
+                                                           [CONFIG_KEY_RATE] = "rate"};
 
 // `count`: none of them.
 static uint32_t
@@ -278,7 +280,7 @@ take_field(struct walk *walk, uint32_t lines[CONFIG_KEY_FIELDS])
     name_key(walk, KEYS_NAME "[%d].%.*s", walk->item, (int)KEY_SHOWN_MAX, name);
     const uint32_t field = find(field_names, CONFIG_KEY_FIELDS, name);
     if (field == CONFIG_KEY_FIELDS)
-        return REFUSE(walk, "no such key: name, role and sha256 were expected");
+        return REFUSE(walk, "no such key: name, role, sha256 and perhaps rate were expected");
     status = note_line(walk, &lines[field]);
     if (status == OMEN_OK)
         status = next(walk);
@@ -308,7 +310,7 @@ take_key(struct walk *walk)
         if (status == OMEN_OK)
             status = next(walk);
     }
-    for (uint32_t i = 0; status == OMEN_OK && i < CONFIG_KEY_FIELDS; i++)
+    for (uint32_t i = 0; status == OMEN_OK && i < CONFIG_KEY_NEEDED; i++)
         if (lines[i] == 0) {
             walk->line = begun;
             name_key(walk, KEYS_NAME "[%d].%s", walk->item, field_names[i]);

@@ -34,6 +34,15 @@
       "a build waits so long for a builder to be alive, before the copies build; 30000")           \
     X(BUILD_REQUIRE_MS, "build-require-ms", TEXT, "N",                                             \
       "a build that requires a GPU waits so long for a builder with one; 600000")                  \
+    X(CONNECTIONS, "max-connections", TEXT, "N", "of clients; 1024")                               \
+    X(OF_ADDRESS, "max-connections-per-address", TEXT, "N",                                        \
+      "of them, from one IP address; 0, which is no limit")                                        \
+    X(IN_FLIGHT, "max-in-flight", TEXT, "N", "requests under way on a connection; 64")             \
+    X(FRAME_BYTES, "max-frame-bytes", TEXT, "N", "of one request, 65536 to 16777216; 16777216")    \
+    X(HELLO_MS, "hello-timeout-ms", TEXT, "N", "who connects says who it is so soon; 5000")        \
+    X(IDLE_MS, "idle-timeout-ms", TEXT, "N", "a connection that asks nothing is kept; 300000")     \
+    X(KEY_RATE, "key-rate", TEXT, "N",                                                             \
+      "points and queries a second that a node takes of a key whose rate is not said; 0: any")     \
     X(LOG_LEVEL, "log-level", TEXT, "LEVEL", "error, warn, info, debug; info")
 
 enum config_option {
@@ -52,7 +61,14 @@ OMEN_MUST_CHECK omen_status config_set(struct config *config, enum config_option
                                        enum config_how how, const char *text,
                                        struct omen_error *error);
 
-enum config_key_field { CONFIG_KEY_NAME, CONFIG_KEY_ROLE, CONFIG_KEY_SHA256, CONFIG_KEY_FIELDS };
+enum config_key_field {
+    CONFIG_KEY_NAME,
+    CONFIG_KEY_ROLE,
+    CONFIG_KEY_SHA256,
+    CONFIG_KEY_RATE,
+    CONFIG_KEY_FIELDS
+};
+enum { CONFIG_KEY_NEEDED = CONFIG_KEY_RATE }; // the fields before it must be there
 
 OMEN_MUST_CHECK omen_status config_set_key(struct config_key *key, enum config_key_field field,
                                            const char *text, struct omen_error *error);

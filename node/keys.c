@@ -42,6 +42,7 @@ give(const struct api_key *key, struct rpc_session *session)
     session->glob[key->glob.count] = '\0';
     memcpy(session->key_hash, key->hash_words, sizeof session->key_hash);
     session->key_until_ms = key->expires_ms;
+    session->rate = key->rate;
 }
 
 bool
@@ -74,7 +75,7 @@ keys_configured(const struct config *config, const struct map_name *name, struct
         const struct config_key *own = &config->keys[i];
         if (map_name_compare(&own->name, name) != 0)
             continue;
-        *key = (struct api_key){.name = own->name, .role = own->role};
+        *key = (struct api_key){.name = own->name, .role = own->role, .rate = own->rate};
         memcpy(key->hash_words, own->hash_words, sizeof key->hash_words);
         return true;
     }

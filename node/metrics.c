@@ -202,7 +202,7 @@ write_disk(struct metrics_text *text, const struct disk_stats *stats)
 }
 
 static void
-write_rpc(struct metrics_text *text, const struct rpc_server_stats *stats)
+write_rpc(struct metrics_text *text, const struct rpc_server_stats *stats, uint64_t too_fast)
 {
     ONE(CLIENTS_NOW, stats->streams.open);
     ONE(CLIENTS, stats->streams.accepted);
@@ -210,11 +210,12 @@ write_rpc(struct metrics_text *text, const struct rpc_server_stats *stats)
     for (uint32_t i = STREAM_OPEN + 1; i < STREAM_ENDS; i++)
         metrics_sample(text, VALUES(stream_end_name((enum stream_end)i)), stats->streams.ended[i]);
     NAMED(CLIENTS_REFUSED, {"crowded", stats->streams.crowded},
+          {"of_address", stats->streams.of_address},
           {"accept_failed", stats->streams.accept_failed}, {"no_message", stats->no_message},
           {"malformed", stats->malformed}, {"no_method", stats->no_method},
           {"no_right", stats->no_right}, {"no_hello", stats->no_hello},
           {"key_ended", stats->key_ended}, {"refused_hello", stats->refused_hellos},
-          {"closing", stats->closing});
+          {"closing", stats->closing}, {"too_fast", too_fast});
     for (uint32_t i = FRAME_FINE + 1; i < FRAME_REASONS; i++) {
         char name[48];
         snprintf(name, sizeof name, "frame_%s", frame_reason_name((enum frame_reason)i));
@@ -301,7 +302,7 @@ metrics_write(struct metrics_text *text, const struct metrics_view *view)
     if (view->disk != NULL)
         write_disk(text, view->disk);
     if (view->rpc != NULL)
-        write_rpc(text, view->rpc);
+        write_rpc(text, view->rpc, metric_read(&view->counted->too_fast));
     if (view->bus != NULL)
         write_bus(text, view->bus);
     if (view->meta != NULL)

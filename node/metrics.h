@@ -143,7 +143,7 @@ struct metrics {
     // the clients'
     _Atomic uint64_t requests[METHODS_END][METRICS_STATUSES];
     struct metric_times request_times[METHODS_END], request_waits;
-    _Atomic uint64_t slow, written;
+    _Atomic uint64_t slow, written, too_fast;
     // the data's
     uint8_t apart[64];
     _Atomic uint64_t parts[METRICS_KINDS][METRICS_STATUSES];

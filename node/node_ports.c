@@ -134,7 +134,12 @@ asks_for_key(void *context)
 static bool
 find_key(struct node *node, const struct map_name *name, struct api_key *key)
 {
-    return keys_configured(node->config.config, name, key) || meta_key(node->meta, name, key);
+    const struct config *config = node->config.config;
+    if (!keys_configured(config, name, key) && !meta_key(node->meta, name, key))
+        return false;
+    if (key->rate == 0)
+        key->rate = config->key_rate;
+    return true;
 }
 
 // A node that has just started has the keys of its last checkpoint, or none: what is not among them may have been made since.
@@ -212,6 +217,13 @@ node_open_rpc(struct node *node, struct omen_error *error)
     const struct rpc_server_config rpc = {.host = host,
                                           .port = config->listen.port,
                                           .shut = true,
+                                          .connections_max = config->limits.connections,
+                                          .connections_of_address_max =
+                                              config->limits.connections_of_address,
+                                          .in_flight_max = config->limits.in_flight,
+                                          .frame_bytes_max = config->limits.frame_bytes,
+                                          .hello_ms = config->limits.hello_ms,
+                                          .idle_ms = config->limits.idle_ms,
                                           .context = node,
                                           .asks = asks_for_key,
                                           .admit = admit,

@@ -354,6 +354,18 @@ front_node(struct front *front, uint64_t now_ns, uint32_t node, bool dead, bool 
     front_turn(front, &in, NULL, NULL);
 }
 
+// Points that it names or has, queries, or samples of them.
+static uint32_t
+items_of(const struct front_call *call)
+{
+    const struct api_recall_measure *recall = (const void *)&call->ask;
+    if (call->method->number == METHOD_RECALL_MEASURE)
+        return recall->samples == 0 ? FRONT_SAMPLES : recall->samples;
+    const uint32_t items =
+        call->queries > call->start.item_count ? call->queries : call->start.item_count;
+    return items > 0 ? items : 1;
+}
+
 void
 front_request(struct front *front, uint64_t now_ns, void *client, const struct rpc_request *request)
 {
@@ -389,6 +401,8 @@ front_request(struct front *front, uint64_t now_ns, void *client, const struct r
         front->config.claim(front->config.context, client, &waiting, &claim);
         return;
     }
+    if (front->config.cost != NULL)
+        front->config.cost(front->config.context, &request->session, items_of(call));
     const struct fanout_input in = {
         .now_ns = front->now_ns, .kind = FANOUT_IN_START, .start = &call->start};
     front_turn(front, &in, call, NULL);

@@ -61,6 +61,9 @@ struct front_config {
                  const struct front_done *done);       // after the answer; NULL: nobody counts
     void (*want_map)(void *context, uint64_t version); // somebody knows one that new
     void (*release)(void *context, void *owner);       // of a reply
+    // A request is begun that has so many points, ids or queries, samples of a measurement among them; 1 where it has none. Not of what is
+    // refused before that. NULL: nobody counts.
+    void (*cost)(void *context, const struct rpc_session *session, uint32_t items);
     // Of a write that makes points, of a collection that has no kind of ids yet; nobody was asked anything. Takes the request over, its frame
     // included, and gives it again (front_request) when there is a map in which that collection is not MAP_IDS_OPEN any more, or
     // answers it itself. NULL: the shards judge.

@@ -367,6 +367,7 @@ struct api_key_create {
     // 16 random bytes that the secret is made of; none: the server draws them.
     struct wire_uuid seed;
     uint32_t deadline_ms;
+    uint32_t rate; // points and queries a second at each node; 0: as its configuration says
 };
 
 struct api_key_made {
@@ -377,6 +378,7 @@ struct api_key_info {
     struct wire_text name, collections;
     uint8_t role;
     uint64_t expires_ms;
+    uint32_t rate;
 };
 
 struct api_keys {

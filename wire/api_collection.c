@@ -180,6 +180,7 @@ static const struct field api_key_create_rows[] = {
     ROW(api_key_create, collections, FIELD_TEXT, WITHIN(1, WIRE_NAME_BYTES_MAX)),
     ROW(api_key_create, role, FIELD_WORD, MUST, ONE_OF(key_roles)),
     ROW(api_key_create, expires_ms, FIELD_U64, UP_TO(UINT64_MAX)),
+    ROW(api_key_create, rate, FIELD_U32, WITHIN(1, UINT32_MAX)),
     ROW(api_key_create, seed, FIELD_UUID),
     OPERATION(api_key_create),
 };
@@ -196,6 +197,7 @@ static const struct field api_key_info_rows[] = {
     ROW(api_key_info, collections, FIELD_TEXT, WITHIN(1, WIRE_NAME_BYTES_MAX)),
     ROW(api_key_info, role, FIELD_WORD, MUST, ONE_OF(key_roles)),
     ROW(api_key_info, expires_ms, FIELD_U64, UP_TO(UINT64_MAX)),
+    ROW(api_key_info, rate, FIELD_U32, UP_TO(UINT32_MAX)),
 };
 SHAPE(api_key_info);
 

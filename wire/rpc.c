@@ -11,7 +11,8 @@
 #include "base/text.h"
 #include "wire/api_int.h"
 
-#define STATUS_LEAST (-64) // names of statuses are looked for down to here
+#define RETRY_KEY "retry_after_ms" // of an error's details
+#define STATUS_LEAST (-64)         // names of statuses are looked for down to here
 
 struct rpc_error_map {
     int64_t code;
@@ -37,6 +38,7 @@ static const struct shape error_shape = {
 
 static struct wire_text method_read(struct decode *decode);
 static omen_status status_of_name(struct wire_text name);
+static uint32_t retry_after_ms_of(struct wire_bytes details);
 
 omen_status
 rpc_read(struct wire_bytes frame, const struct decode_limits *limits, struct rpc_message *message,
@@ -179,6 +181,7 @@ rpc_read_error(const struct rpc_message *message, struct rpc_error *out, struct 
                               .message = map.message,
                               .retryable = map.retryable,
                               .outcome = map.outcome,
+                              .retry_after_ms = retry_after_ms_of(map.details),
                               .details = map.details};
     return OMEN_OK;
 }
@@ -209,6 +212,29 @@ rpc_error_of(const struct omen_error *error, enum api_outcome outcome)
     };
 }
 
+// What a later version says besides is passed over.
+static uint32_t
+retry_after_ms_of(struct wire_bytes details)
+{
+    struct decode decode;
+    struct msgpack_value value;
+    uint32_t ms = 0;
+    decode_init(&decode, details, &decode_answers, NULL);
+    if (details.count == 0 || !decode_peek(&decode, &value) || value.kind != MSGPACK_MAP)
+        return 0;
+    for (uint32_t left = decode_map(&decode); left > 0 && decode_ok(&decode); left--) {
+        if (!decode_peek(&decode, &value) || value.kind != MSGPACK_STRING) {
+            decode_raw(&decode);
+            decode_raw(&decode);
+        } else if (wire_text_same(decode_text(&decode, 0, UINT32_MAX), wire_text_of(RETRY_KEY))) {
+            ms = (uint32_t)decode_u64(&decode, 0, UINT32_MAX);
+        } else {
+            decode_raw(&decode);
+        }
+    }
+    return decode_ok(&decode) ? ms : 0;
+}
+
 // ---- writing ----
 
 static void
@@ -237,19 +263,36 @@ rpc_write_answer(struct encode *encode, uint32_t id, const struct method *method
     shape_write(encode, method->answer, answer);
 }
 
+// Without memory they are left out: the sentence says the same.
+static void
+details_init(struct encode *details, const struct rpc_error *error)
+{
+    encode_init(details, 64);
+    if (error->retry_after_ms == 0)
+        return;
+    encode_map(details, 1);
+    encode_word(details, RETRY_KEY);
+    encode_u64(details, error->retry_after_ms);
+    if (details->status != OMEN_OK)
+        encode_rewind(details, 0);
+}
+
 void
 rpc_write_error(struct encode *encode, uint32_t id, enum api_errors form,
                 const struct rpc_error *error)
 {
     head_write(encode, RPC_ANSWER, id);
     if (form == API_ERRORS_MAP) {
+        struct encode details;
+        details_init(&details, error);
         const struct rpc_error_map map = {.code = error->status,
                                           .name = error->name,
                                           .message = error->message,
-                                          .details = error->details,
+                                          .details = {details.bytes, (uint32_t)details.count},
                                           .retryable = error->retryable,
                                           .outcome = error->outcome};
         shape_write(encode, &error_shape, &map);
+        encode_fini(&details);
     } else {
         char line[WIRE_NAME_BYTES_MAX + 2 + MESSAGE_BYTES_MAX];
         struct text text;

@@ -26,9 +26,11 @@ struct rpc_error {
     omen_status status;    // INTERNAL where the name is none of ours
     struct wire_text name; // without prefix
     struct wire_text message;
-    uint8_t retryable;         // 0 or 1
-    uint8_t outcome;           // enum api_outcome; 0: nothing is said of it
-    struct wire_bytes details; // a packed object; none
+    uint8_t retryable;       // 0 or 1
+    uint8_t outcome;         // enum api_outcome; 0: nothing is said of it
+    uint32_t retry_after_ms; // of `details`: refused again before that; 0: nothing is said of it
+    struct wire_bytes
+        details; // a packed object; none. Read alone: retry_after_ms is what is written
 };
 
 // A whole frame. OMEN_E_INVALID and in *error (may be NULL) what is wrong; of a request with a sound head, message->kind and id say

@@ -32,6 +32,7 @@ struct rpc_session {                    // what a connection may
     uint64_t key_hash[4];  // of its secret
     uint64_t key_until_ms; // since 1970, when it is over; 0: never
     uint64_t keys_seen;    // the keys that it was last found among
+    uint32_t rate;         // points and queries a second that the key may ask for; 0: any
 };
 
 struct rpc_request {
@@ -50,10 +51,12 @@ struct rpc_server_config {
     uint16_t port;    // 0: any
     // Who connects is closed at once, until rpc_server_let_in: the port is ours, and nothing else is there.
     bool shut;
-    uint32_t connections_max;  // 1024; the one beyond is closed at once where none makes room
-    uint32_t in_flight_max;    // of a connection: 64
-    uint32_t frame_bytes_max;  // of a request: WIRE_FRAME_BYTES_MAX, which is the most
-    uint32_t answer_bytes_max; // of all answers that a connection has not read: 64 MiB
+    uint32_t connections_max; // 1024; the one beyond is closed at once where none makes room
+    uint32_t
+        connections_of_address_max; // of one IP address: no limit; the one beyond is closed at once
+    uint32_t in_flight_max;         // of a connection: 64
+    uint32_t frame_bytes_max;       // of a request: WIRE_FRAME_BYTES_MAX, which is the most
+    uint32_t answer_bytes_max;      // of all answers that a connection has not read: 64 MiB
     // 5,000; of a first message from its first byte, and 1,000 more for each 64 KiB of it.
     uint32_t hello_ms;
     uint32_t idle_ms;  // 300,000

@@ -8,12 +8,14 @@
 // NNG 1.5.2 forgets an operation that is begun after nng_aio_stop without a callback, and a callback may run while a connection is
 // closed. So nobody waits for callbacks: the set's thread stops both operations, which waits for callbacks under way, and
 // only then frees anything.
+#include <string.h>
+
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "wire/stream_nng_int.h"
 
 static struct stream *
-stream_make(struct streams *set, nng_stream *nng, bool accepted)
+stream_make(struct streams *set, nng_stream *nng, const uint8_t *ip)
 {
     struct stream *stream = mem_alloc_zero(1, sizeof *stream);
     if (stream == NULL)
@@ -34,7 +36,9 @@ stream_make(struct streams *set, nng_stream *nng, bool accepted)
     atomic_init(&stream->stalled_ns, 0);
     stream->set = set;
     stream->nng = nng;
-    stream->accepted = accepted;
+    stream->accepted = ip != NULL;
+    if (ip != NULL)
+        memcpy(stream->ip, ip, sizeof stream->ip);
     stream->queue_bytes_max = set->config.queue_bytes_max;
     return stream;
 }
@@ -65,14 +69,14 @@ stream_tell_closed(struct stream *stream)
 }
 
 void
-stream_begin(struct streams *set, nng_stream *nng, void *dialed, bool accepted)
+stream_begin(struct streams *set, nng_stream *nng, void *dialed, const uint8_t *ip)
 {
-    struct stream *stream = stream_make(set, nng, accepted);
+    struct stream *stream = stream_make(set, nng, ip);
     if (stream == NULL) {
         nng_stream_free(nng);
         atomic_fetch_add(&set->ended[STREAM_NO_MEMORY], 1);
-        if (accepted)
-            atomic_fetch_sub(&set->accepted_open, 1);
+        if (ip != NULL)
+            streams_left(set, ip);
         else
             set->config.missed(set->config.context, dialed, STREAM_MISS_OTHER);
         return;
@@ -144,7 +148,7 @@ stream_finish(struct stream *stream)
     lock_release(&set->lock);
     atomic_fetch_add(&set->ended[stream->why], 1);
     if (stream->accepted)
-        atomic_fetch_sub(&set->accepted_open, 1);
+        streams_left(set, stream->ip);
     atomic_fetch_sub(&set->open, 1);
     stream_release(stream);
 }

@@ -59,6 +59,7 @@ struct streams_config {
     const char *host; // a name or an IP address; NULL: nothing listens
     uint16_t port;    // 0: any
     uint32_t accepted_max;
+    uint32_t accepted_of_address_max; // of one IP address; 0: accepted_max
     uint32_t tick_ms; // how late a deadline may be noticed, and how soon what failed is tried again
     // Bytes of which none went for so long close a connection as CLOGGED; 0: never.
     uint32_t stall_ms;
@@ -80,6 +81,7 @@ struct streams_config {
 struct streams_stats {
     uint64_t accepted, dialed, missed;
     uint64_t crowded;       // closed at once: accepted_max were there
+    uint64_t of_address;    // closed at once: accepted_of_address_max of its address were there
     uint64_t accept_failed; // no descriptor, no memory; tried again a tick later
     uint64_t ended[STREAM_ENDS];
     uint64_t bytes_in, bytes_out;

@@ -9,6 +9,7 @@
 #include "base/os_lock.h"
 #include "base/os_timer.h"
 #include "base/spin.h"
+#include "wire/callers.h"
 #include "wire/stream_nng.h"
 
 struct chunk { // of what is to be sent
@@ -32,6 +33,7 @@ struct stream {
     bool paused;
     bool resumed; // during the callback
     bool accepted;
+    uint8_t ip[16]; // of who connected, where callers are counted
     enum stream_end why;
 
     struct chunk *first, *last; // to be sent
@@ -69,7 +71,8 @@ struct streams {
     struct lock lock;
     struct stream *live, *closed; // `closed` are among `live`, too
     struct dial *dials;
-    bool deaf, closing; // no new connections; none at all
+    struct callers callers; // under `lock`; empty where they are not counted
+    bool deaf, closing;     // no new connections; none at all
     nng_stream_listener *listener;
     nng_aio *accept;
     _Atomic uint64_t accept_ns; // it failed, and is tried again then; 0: it did not
@@ -79,7 +82,8 @@ struct streams {
     _Atomic uint64_t turn_ns;
     _Atomic uint32_t turns; // of it, for who waits until all is closed
     _Atomic uint32_t accepted_open, open;
-    _Atomic uint64_t accepted, dialed, missed, crowded, accepts_failed, bytes_in, bytes_out;
+    _Atomic uint64_t accepted, dialed, missed, crowded, of_address, accepts_failed, bytes_in,
+        bytes_out;
     _Atomic uint64_t ended[STREAM_ENDS];
     _Atomic(struct stream *) asker; // of whom something was taken last; nothing but compared
     _Atomic bool looking;           // a connection looks out for what comes next
@@ -89,6 +93,8 @@ struct streams {
 // streams_nng.c
 // Something is to be looked at by this time, and was put where the set's thread finds it.
 void streams_due(struct streams *set, uint64_t at_ns);
+// One that was accepted, from that address, is gone: there is room for another.
+void streams_left(struct streams *set, const uint8_t ip[16]);
 
 // stream_in_nng.c
 void stream_receive(struct stream *stream); // under the lock: what comes next is received
@@ -101,8 +107,8 @@ void stream_drop_queue(struct stream *stream); // under the lock
 // stream_nng.c
 // Under the stream's lock, which keeps the set from going away: its thread shall finish this one.
 void stream_tell_closed(struct stream *stream);
-// A connection of NNG's becomes one of ours, with its owner; NNG's is freed where that fails.
-void stream_begin(struct streams *set, nng_stream *nng, void *dialed, bool accepted);
+// A connection of NNG's becomes one of ours, with its owner; NNG's is freed where that fails. `ip` is of who connected; NULL: it was dialed.
+void stream_begin(struct streams *set, nng_stream *nng, void *dialed, const uint8_t *ip);
 // The last of a closed one, on the set's thread: nothing of NNG's is left afterwards.
 void stream_finish(struct stream *stream);
 

@@ -19,6 +19,7 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "base/os_clock.h"
+#include "base/os_random.h"
 #include "base/os_wait.h"
 #include "wire/stream_nng_int.h"
 
@@ -29,6 +30,7 @@
 #define LATE_AT_ONCE 64u // connections that are closed without looking at the clock again
 #define LEAVING_MAX 64u  // connections that make room, beside those that may be there
 
+static omen_status count_callers(struct streams *set, struct omen_error *error);
 static omen_status listen_there(struct streams *set, struct omen_error *error);
 static void accepted(void *argument);
 static uint32_t turn(void *context);
@@ -46,8 +48,8 @@ streams_open(const struct streams_config *config, struct streams **out, struct o
         return error_set_plain(error, OMEN_E_NO_MEMORY);
     set->config = *config;
     lock_init(&set->lock);
-    omen_status status = OMEN_OK;
-    if (config->host != NULL)
+    omen_status status = count_callers(set, error);
+    if (status == OMEN_OK && config->host != NULL)
         status = listen_there(set, error);
     if (status == OMEN_OK) {
         status = timer_open(turn, set, &set->timer);
@@ -57,6 +59,7 @@ streams_open(const struct streams_config *config, struct streams **out, struct o
     if (status != OMEN_OK) {
         nng_stream_listener_free(set->listener);
         nng_aio_free(set->accept);
+        callers_fini(&set->callers);
         lock_fini(&set->lock);
         mem_free(set);
         return status;
@@ -65,6 +68,18 @@ streams_open(const struct streams_config *config, struct streams **out, struct o
     if (set->listener != NULL)
         nng_stream_listener_accept(set->listener, set->accept);
     return OMEN_OK;
+}
+
+static omen_status
+count_callers(struct streams *set, struct omen_error *error)
+{
+    uint64_t seed;
+    if (set->config.accepted_of_address_max == 0)
+        return OMEN_OK;
+    os_random(&seed, sizeof seed);
+    const omen_status status =
+        callers_init(&set->callers, set->config.accepted_max + LEAVING_MAX + 1, seed);
+    return status == OMEN_OK ? status : error_set_plain(error, status);
 }
 
 static omen_status
@@ -139,6 +154,7 @@ streams_close(struct streams *set)
     timer_close(set->timer);
     nng_stream_listener_free(set->listener);
     nng_aio_free(set->accept);
+    callers_fini(&set->callers);
     lock_fini(&set->lock);
     mem_free(set);
 }
@@ -162,6 +178,7 @@ streams_stats(const struct streams *set, struct streams_stats *out)
                                   .dialed = atomic_load(&set->dialed),
                                   .missed = atomic_load(&set->missed),
                                   .crowded = atomic_load(&set->crowded),
+                                  .of_address = atomic_load(&set->of_address),
                                   .accept_failed = atomic_load(&set->accepts_failed),
                                   .bytes_in = atomic_load(&set->bytes_in),
                                   .bytes_out = atomic_load(&set->bytes_out),
@@ -188,6 +205,66 @@ has_room(struct streams *set)
     return false;
 }
 
+// One that has gone already has no address any more; all of these count as one, for the moment until they have ended.
+static void
+ip_of(nng_stream *nng, uint8_t ip[16])
+{
+    static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+    nng_sockaddr from;
+    memset(ip, 0, 16);
+    if (nng_stream_get_addr(nng, NNG_OPT_REMADDR, &from) != 0)
+        return;
+    if (from.s_family == NNG_AF_INET) {
+        memcpy(ip, mapped, sizeof mapped);
+        memcpy(ip + sizeof mapped, &from.s_in.sa_addr, 4);
+    } else if (from.s_family == NNG_AF_INET6) {
+        memcpy(ip, from.s_in6.sa_addr, 16);
+    }
+}
+
+// Whether its address may have one more. That comes before has_room: who has too many takes nobody else's place.
+static bool
+may_enter(struct streams *set, nng_stream *nng, uint8_t ip[16])
+{
+    if (set->callers.places == NULL)
+        return true;
+    ip_of(nng, ip);
+    lock_acquire(&set->lock);
+    const bool may = callers_enter(&set->callers, ip, set->config.accepted_of_address_max);
+    lock_release(&set->lock);
+    if (!may)
+        atomic_fetch_add(&set->of_address, 1);
+    return may;
+}
+
+static void
+left_by(struct streams *set, const uint8_t ip[16])
+{
+    if (set->callers.places == NULL)
+        return;
+    lock_acquire(&set->lock);
+    callers_leave(&set->callers, ip);
+    lock_release(&set->lock);
+}
+
+void
+streams_left(struct streams *set, const uint8_t ip[16])
+{
+    left_by(set, ip);
+    atomic_fetch_sub(&set->accepted_open, 1);
+}
+
+static bool
+lets_in(struct streams *set, nng_stream *nng, uint8_t ip[16])
+{
+    if (!may_enter(set, nng, ip))
+        return false;
+    if (has_room(set))
+        return true;
+    left_by(set, ip);
+    return false;
+}
+
 static void
 accepted(void *argument)
 {
@@ -210,9 +287,10 @@ accepted(void *argument)
         nng_stream_free(nng);
         return;
     }
-    if (has_room(set)) {
+    uint8_t ip[16] = {0};
+    if (lets_in(set, nng, ip)) {
         atomic_fetch_add(&set->accepted, 1);
-        stream_begin(set, nng, NULL, true);
+        stream_begin(set, nng, NULL, ip);
     } else {
         nng_stream_free(nng);
     }
@@ -234,7 +312,7 @@ dial_ended(void *argument)
     lock_release(&set->lock);
     if (reached && !closing) {
         atomic_fetch_add(&set->dialed, 1);
-        stream_begin(set, nng, dial->dialed, false);
+        stream_begin(set, nng, dial->dialed, NULL);
     } else {
         nng_stream_free(nng);
         atomic_fetch_add(&set->missed, 1);

@@ -3,7 +3,8 @@
 // Shape: handle (a part of client.h's).
 //
 // What the server calls retryable is; what was on its way when the connection broke is where doing it twice does no harm. Between
-// two tries lies a pause that doubles, half of it drawn, so that a thousand clients do not come back at once.
+// two tries lies a pause that doubles, half of it drawn, so that a thousand clients do not come back at once; behind the time that the
+// server said it would refuse for, where it did.
 #include <stdarg.h>
 #include <string.h>
 
@@ -110,7 +111,7 @@ client_call(struct client *client, const struct client_ask *ask, struct client_r
         if (client_end(flight, reply, error) == OMEN_OK)
             return OMEN_OK;
         open |= error->outcome == API_UNKNOWN;
-        at_ns = os_clock_ns() + pause_ns(tries);
+        at_ns = os_clock_ns() + error->retry_after_ms * NS_PER_MS + pause_ns(tries);
         if (!may_repeat(ask, error) || at_ns >= deadline_ns)
             return settle(error, open);
     }

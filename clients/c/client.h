@@ -32,6 +32,7 @@ struct client_error {
     omen_status status; // or CLIENT_E_UNREACHABLE
     uint8_t outcome;    // enum api_outcome; 0: nothing is known of it
     uint8_t retryable;
+    uint32_t retry_after_ms; // refused again before that; 0: nothing is said of it
     char name[40];
     char text[512];
 };

@@ -20,8 +20,10 @@ error_said(struct flight *flight, const struct rpc_message *message)
                                      "the server's error cannot be read: %s", bad.text);
         return;
     }
-    *error = (struct client_error){
-        .status = said.status, .outcome = said.outcome, .retryable = said.retryable};
+    *error = (struct client_error){.status = said.status,
+                                   .outcome = said.outcome,
+                                   .retryable = said.retryable,
+                                   .retry_after_ms = said.retry_after_ms};
     snprintf(error->name, sizeof error->name, "%.*s", (int)said.name.count,
              said.name.count > 0 ? said.name.bytes : "");
     snprintf(error->text, sizeof error->text, "%.*s", (int)said.message.count,
@@ -107,6 +109,7 @@ take_welcome(struct client *client, const struct rpc_message *message, uint64_t 
         return false;
     }
     const struct api_welcome *welcome = (const void *)&body;
+    client->frame_bytes_max = welcome->limits.frame_bytes;
     client->sent_max = welcome->limits.inflight > 0 ? welcome->limits.inflight : IN_FLIGHT_DEFAULT;
     if (welcome->time_ms != 0)
         atomic_store_explicit(&client->ahead_ms, welcome->time_ms - now_ns / NS_PER_MS,

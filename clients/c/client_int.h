@@ -61,6 +61,7 @@ struct client {
     bool leaves;
     struct flight *ready, *sent;
     uint32_t sent_count, sent_max, next_id;
+    uint32_t frame_bytes_max; // of a request, at this node; 0: it did not say
 };
 
 // client.c

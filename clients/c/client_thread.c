@@ -103,6 +103,19 @@ expire(struct client *client, struct flight **list, uint64_t grace_ns, uint64_t 
     return is_mute;
 }
 
+// The node would close the connection, and all that is under way on it would be lost. Then it has landed.
+static bool
+is_too_long(const struct client *client, struct flight *flight, size_t bytes)
+{
+    char text[160];
+    if (client->frame_bytes_max == 0 || bytes <= client->frame_bytes_max)
+        return false;
+    snprintf(text, sizeof text, "the request has %zu bytes; the node takes %u", bytes,
+             client->frame_bytes_max);
+    client_land_failed(flight, OMEN_E_INVALID, text);
+    return true;
+}
+
 static void
 send_ready(struct client *client, uint64_t now_ns)
 {
@@ -131,6 +144,10 @@ send_ready(struct client *client, uint64_t now_ns)
         encode_array(out, 1);
         encode_raw(out, flight->params.bytes, flight->params.count);
         *list = flight->next;
+        if (out->status == OMEN_OK && is_too_long(client, flight, out->count - before)) {
+            encode_rewind(out, before);
+            continue;
+        }
         if (out->status != OMEN_OK) {
             encode_rewind(out, before);
             client_land_failed(flight, OMEN_E_NO_MEMORY, "no memory to send a request");

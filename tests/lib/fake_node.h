@@ -12,6 +12,7 @@ struct fake_node {
     uint16_t port;
     struct tcp_client conn; // the last that came
     uint64_t time_ms;       // that it says; 0: it is of an older version
+    uint32_t frame_bytes;   // that it says it takes; 0: it does not say
 };
 
 struct fake_ask {
@@ -97,6 +98,20 @@ fake_node_answer(struct fake_node *node, uint32_t id, enum method_number method,
 }
 
 static inline void
+fake_node_refuse_for(struct fake_node *node, uint32_t id, uint32_t retry_after_ms)
+{
+    struct omen_error error;
+    struct encode encode;
+    error_set(&error, OMEN_E_BUSY, "on demand");
+    struct rpc_error said = rpc_error_of(&error, API_NOT_APPLIED);
+    said.retry_after_ms = retry_after_ms;
+    encode_init(&encode, 1u << 16);
+    rpc_write_error(&encode, id, API_ERRORS_MAP, &said);
+    rpc_send(&node->conn, &encode);
+    encode_fini(&encode);
+}
+
+static inline void
 fake_node_refuse(struct fake_node *node, uint32_t id, omen_status status, enum api_outcome outcome)
 {
     struct omen_error error;
@@ -113,11 +128,12 @@ fake_node_refuse(struct fake_node *node, uint32_t id, omen_status status, enum a
 static inline void
 fake_node_greet(struct fake_node *node, struct fake_ask *hello)
 {
-    const struct api_welcome welcome = {.server = wire_text_of("omend"),
-                                        .version = wire_text_of("0.1.0"),
-                                        .cluster = wire_text_of("c"),
-                                        .time_ms = node->time_ms,
-                                        .limits = {.inflight = 4}};
+    const struct api_welcome welcome = {
+        .server = wire_text_of("omend"),
+        .version = wire_text_of("0.1.0"),
+        .cluster = wire_text_of("c"),
+        .time_ms = node->time_ms,
+        .limits = {.inflight = 4, .frame_bytes = node->frame_bytes}};
     fake_node_accept(node);
     const struct fake_ask ask = fake_node_hear(node);
     ck_assert_str_eq(ask.method, "system.hello");

@@ -68,6 +68,7 @@ struct fw {
     uint32_t answers;
     struct front_done done; // of it; without what it points to
     uint32_t dones;
+    uint32_t costs, cost; // how often one was said, and the last
     struct encode message;
     struct rpc_message said;
     struct rpc_error error;
@@ -232,6 +233,15 @@ fw_done(void *context, const struct front_done *done)
 }
 
 static inline void
+fw_cost(void *context, const struct rpc_session *session, uint32_t items)
+{
+    struct fw *fw = context;
+    ck_assert_int_eq(session->rights, fw->session.rights);
+    fw->costs++;
+    fw->cost = items;
+}
+
+static inline void
 fw_want_map(void *context, uint64_t version)
 {
     struct fw *fw = context;
@@ -303,6 +313,7 @@ fw_open(uint64_t seed, uint32_t shards)
                                         .cancel = fw_cancel,
                                         .answer = fw_answer,
                                         .done = fw_done,
+                                        .cost = fw_cost,
                                         .want_map = fw_want_map,
                                         .release = fw_release,
                                         .claim = fw_claim};

@@ -58,11 +58,15 @@ tcp_accept(int listener)
     return fd;
 }
 
+// From 127.0.0.`host`: loopback has them all.
 static inline struct tcp_client
-tcp_connect(uint16_t port)
+tcp_connect_from(uint8_t host, uint16_t port)
 {
     const struct sockaddr_in to = tcp_loopback(port);
+    const struct sockaddr_in from = {.sin_family = AF_INET,
+                                     .sin_addr.s_addr = htonl(0x7f000000u | host)};
     struct tcp_client client = {.fd = tcp_socket()};
+    ck_assert_int_eq(bind(client.fd, (const struct sockaddr *)&from, sizeof from), 0);
     int failed = connect(client.fd, (const struct sockaddr *)&to, sizeof to) == 0 ? 0 : errno;
     if (failed == EINTR) { // it goes on: this process was stopped meanwhile
         struct pollfd connected = {.fd = client.fd, .events = POLLOUT};
@@ -73,6 +77,12 @@ tcp_connect(uint16_t port)
     }
     ck_assert_msg(failed == 0, "connect: %s", strerror(failed));
     return client;
+}
+
+static inline struct tcp_client
+tcp_connect(uint16_t port)
+{
+    return tcp_connect_from(1, port);
 }
 
 static inline void

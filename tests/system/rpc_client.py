@@ -110,8 +110,9 @@ class Client:
         kind, number, error, result = self.hear()
         assert (kind, number) == (1, self._calls)
         if error is not None:
-            raise RpcError(error)
+            raise RpcError(error if isinstance(error, str) else f"{error['name']}: {error['message']}")
         return result
 
     def close(self) -> None:
-        self._socket.close()
+        with self._reader:  # has the descriptor as well
+            self._socket.close()

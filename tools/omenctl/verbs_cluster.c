@@ -190,6 +190,9 @@ static const struct option_spec key_options[] = {
      .choices = "read write manage admin",
      .help = "what the key may do: read, write, manage, admin"},
     {.name = "collections", .argument = "GLOB", .help = "of which collections (all)"},
+    {.name = "rate",
+     .argument = "N",
+     .help = "points and queries a second at each node (as the node's key-rate says)"},
     {.name = "expires-ms", .argument = "MS", .help = "when it ends, in ms since 1970 (never)"},
     {0},
 };

@@ -20,6 +20,13 @@ class OmenError(Exception):
     """Of a write to a server: "not_applied", "applied" or "unknown"."""
     details: Any = None
     """Of a server: more about it."""
+
+    @property
+    def retry_after(self) -> float:
+        """Of a server: the same call is refused again for so many seconds; 0 where it did not say."""
+        said = self.details.get("retry_after_ms") if isinstance(self.details, dict) else None
+        return said / 1000 if isinstance(said, int) and said > 0 else 0.0
+
     failed: tuple[Any, ...] = ()
     """Of a batch of which some points were refused: (row, error) of each. The others were written."""
 

@@ -604,6 +604,36 @@ def test_tls_is_not_there_and_says_so():
 # ---- many at once ----
 
 
+def test_many_ids_go_in_messages_that_fit():
+    server = FakeServer(limits={"frame_bytes": 20_000, "batch": 10_000})
+    try:
+        with omendb.connect(server.address) as client:
+            docs = client.create_collection("docs", 4, metric="l2")
+            names = [f"{i:0200}" for i in range(300)]
+            docs.upsert(np.ones((300, 4), dtype=np.float32), names)
+            assert [point.id for point in docs.get(names)] == names
+            assert docs.delete(names) == 300
+            for method in ("point.get", "point.delete"):
+                asked = server.called(method)
+                assert max(len(each["ids"]) for each in asked) * 205 < 20_000 and len(asked) > 3
+    finally:
+        server.close()
+
+
+def test_a_request_that_is_too_long_for_the_node_is_not_sent():
+    server = FakeServer(limits={"frame_bytes": 20_000, "batch": 1000})
+    try:
+        with omendb.connect(server.address) as client:
+            docs = client.create_collection("docs", 4, metric="l2")
+            with pytest.raises(errors.InvalidError, match="the node takes 20000") as raised:
+                docs.upsert(np.ones((1, 4), dtype=np.float32), [1], [{"text": "x" * 30_000}])
+            assert raised.value.outcome == "not_applied"
+            assert server.called("point.upsert") == []
+            assert docs.count() == 0  # by the same connection
+    finally:
+        server.close()
+
+
 def test_a_large_write_goes_in_messages_that_fit():
     server = FakeServer(limits={"frame_bytes": 20_000, "batch": 1000})
     try:

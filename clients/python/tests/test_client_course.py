@@ -37,6 +37,22 @@ def test_what_the_server_calls_retryable_is_tried_again_after_pauses_that_double
     assert pauses == pytest.approx([0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.5, 0.5])
 
 
+def test_who_is_told_when_to_come_again_waits_so_long_at_least():
+    for details, pause in (({"retry_after_ms": 250}, 0.26), ({"retry_after_ms": 0}, 0.01), ({"x": 1}, 0.01), ("x", 0.01)):
+        error = busy()
+        error.details = details
+        assert course_of(Repeat.READ)[0].failed(error) == pytest.approx(pause)
+
+
+def test_who_would_have_to_wait_for_longer_than_there_is_is_told_at_once():
+    course, _ = course_of(Repeat.READ, timeout=1.0)
+    error = busy()
+    error.details = {"retry_after_ms": 1000}
+    with pytest.raises(errors.BusyError) as raised:
+        course.failed(error)
+    assert raised.value is error and error.retry_after == 1.0
+
+
 @pytest.mark.parametrize("repeat", list(Repeat))
 @pytest.mark.parametrize("error", [busy(retryable=False), busy(outcome="applied"), errors.InvalidError("no")])
 def test_what_is_final_is_raised(repeat, error):

@@ -54,6 +54,26 @@ START_TEST(the_secret_is_said_once_and_only_its_hash_is_kept)
 }
 END_TEST
 
+START_TEST(a_rate_is_kept_and_listed_and_waits_for_all_to_know_of_rates)
+{
+    struct api_key_info row;
+    create.rate = 250;
+    ck_assert_int_eq(admin_do(METHOD_KEY_CREATE, &create), OMEN_E_UNSUPPORTED);
+    ck_assert_msg(strstr(admin.error.text, "a rate waits for all nodes") != NULL, "%s",
+                  admin.error.text);
+    ck_assert_uint_eq(world.map.key_count, 0);
+    struct command command = command_of(COMMAND_FEATURES);
+    command.features = MAP_FEATURE_LIMITS;
+    ck_assert_int_eq(world_apply(&world, &command).status, OMEN_OK);
+    admin_look();
+    make();
+    ck_assert_uint_eq(world.map.keys[0].rate, 250);
+    ck_assert_int_eq(admin_do(METHOD_KEY_LIST, &(struct api_nothing){0}), OMEN_OK);
+    admin_row("keys", &OUT(api_keys)->keys, 0, &row);
+    ck_assert_uint_eq(row.rate, 250);
+}
+END_TEST
+
 START_TEST(a_wrong_key_is_refused_alike_whatever_is_wrong)
 {
     make();
@@ -156,6 +176,7 @@ admin_key_suite(void)
     TCase *tcase = tcase_create("admin_key");
     tcase_add_checked_fixture(tcase, setup, admin_close);
     tcase_add_test(tcase, the_secret_is_said_once_and_only_its_hash_is_kept);
+    tcase_add_test(tcase, a_rate_is_kept_and_listed_and_waits_for_all_to_know_of_rates);
     tcase_add_test(tcase, a_wrong_key_is_refused_alike_whatever_is_wrong);
     tcase_add_test(tcase, a_key_ends_when_it_is_over_or_revoked);
     tcase_add_test(tcase, bad_keys_are_refused_by_name);

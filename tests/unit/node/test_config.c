@@ -4,11 +4,14 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/limits.h"
 #include "base/utf8.h"
 #include "node/address.h"
 #include "node/turn_said.h"
 #include "tests/lib/check_main.h"
 #include "tests/lib/folder.h"
+
+#define SIXTY_FOUR_DIGITS "00000000000000010000000000000002ffffffffffffffff0000000000000004"
 
 static struct folder folder;
 static struct config config;
@@ -91,20 +94,30 @@ START_TEST(what_is_not_said_has_a_default)
     ck_assert_uint_eq(config.disk_reserve, 5);
     ck_assert_uint_eq(config.build_wait_ms, 30000);
     ck_assert_uint_eq(config.build_require_ms, 600000);
+    ck_assert_uint_eq(config.limits.connections, 1024);
+    ck_assert_uint_eq(config.limits.connections_of_address, 0);
+    ck_assert_uint_eq(config.limits.in_flight, 64);
+    ck_assert_uint_eq(config.limits.frame_bytes, WIRE_FRAME_BYTES_MAX);
+    ck_assert_uint_eq(config.limits.hello_ms, 5000);
+    ck_assert_uint_eq(config.limits.idle_ms, 300000);
+    ck_assert_uint_eq(config.key_rate, 0);
 }
 END_TEST
 
 START_TEST(every_option_is_read_from_all_three_places_alike)
 {
     struct config by_file, by_environment;
-    write_file(path,
-               "# a comment\n"
-               "data: here\nroles: [data, router]\nlisten: 127.0.0.1:1\npeer: \"[::1]:2\"\n"
-               "advertise: 127.0.0.2:3\njoin:\n  - 127.0.0.3:4\n  - 127.0.0.4\nname: n-1\n"
-               "zone: z_1\ninsecure: true\ncluster-key: k\nprofile: fast\nweight: 7\n"
-               "metadata-voters: 5\nthreads: 9\nadmin: 127.0.0.5\nslow-ms: 0\ndisk-reserve: 50\n"
-               "leave-ms: 600000\nbuild-wait-ms: 0\nbuild-require-ms: 86400000\nlog-level: debug\n",
-               0644);
+    write_file(
+        path,
+        "# a comment\n"
+        "data: here\nroles: [data, router]\nlisten: 127.0.0.1:1\npeer: \"[::1]:2\"\n"
+        "advertise: 127.0.0.2:3\njoin:\n  - 127.0.0.3:4\n  - 127.0.0.4\nname: n-1\n"
+        "zone: z_1\ninsecure: true\ncluster-key: k\nprofile: fast\nweight: 7\n"
+        "metadata-voters: 5\nthreads: 9\nadmin: 127.0.0.5\nslow-ms: 0\ndisk-reserve: 50\nleave-ms: "
+        "600000\nbuild-wait-ms: 0\nbuild-require-ms: 86400000\nmax-connections: 2\n"
+        "max-connections-per-address: 3\nmax-in-flight: 4\nmax-frame-bytes: 65536\n"
+        "hello-timeout-ms: 100\nidle-timeout-ms: 1000\nkey-rate: 5\nlog-level: debug\n",
+        0644);
     ck_assert_msg(READ(nothing, "--config", path) == CONFIG_RUN, "%s", error.text);
     by_file = config;
     char *environment[] = {(char *)"OMEN_DATA=here",
@@ -127,22 +140,31 @@ START_TEST(every_option_is_read_from_all_three_places_alike)
                            (char *)"OMEN_LEAVE_MS=600000",
                            (char *)"OMEN_BUILD_WAIT_MS=0",
                            (char *)"OMEN_BUILD_REQUIRE_MS=86400000",
+                           (char *)"OMEN_MAX_CONNECTIONS=2",
+                           (char *)"OMEN_MAX_CONNECTIONS_PER_ADDRESS=3",
+                           (char *)"OMEN_MAX_IN_FLIGHT=4",
+                           (char *)"OMEN_MAX_FRAME_BYTES=65536",
+                           (char *)"OMEN_HELLO_TIMEOUT_MS=100",
+                           (char *)"OMEN_IDLE_TIMEOUT_MS=1000",
+                           (char *)"OMEN_KEY_RATE=5",
                            (char *)"OMEN_LOG_LEVEL=debug",
                            (char *)"OMEN_SOMETHING_ELSE=1",
                            NULL};
     ck_assert_msg(read_with(environment, (char *[]){(char *)"omend", NULL}) == CONFIG_RUN, "%s",
                   error.text);
     by_environment = config;
-    ck_assert_msg(READ(nothing, "--data", "here", "--roles", "data,router", "--listen",
-                       "127.0.0.1:1", "--peer", "[::1]:2", "--advertise", "127.0.0.2:3", "--join",
-                       "127.0.0.3:4,127.0.0.4", "--name", "n-1", "--zone=z_1", "--insecure",
-                       "--cluster-key", "k", "--profile", "fast", "--weight", "7",
-                       "--metadata-voters", "5", "--threads", "9", "--admin", "127.0.0.5:",
-                       "--slow-ms=0", "--disk-reserve=50", "--leave-ms=600000", "--build-wait-ms=0",
-                       "--build-require-ms=86400000", "--log-level", "debug") == CONFIG_RUN,
-                  "%s", error.text);
+    ck_assert_msg(
+        READ(nothing, "--data", "here", "--roles", "data,router", "--listen", "127.0.0.1:1",
+             "--peer", "[::1]:2", "--advertise", "127.0.0.2:3", "--join", "127.0.0.3:4,127.0.0.4",
+             "--name", "n-1", "--zone=z_1", "--insecure", "--cluster-key", "k", "--profile", "fast",
+             "--weight", "7", "--metadata-voters", "5", "--threads", "9", "--admin",
+             "127.0.0.5:", "--slow-ms=0", "--disk-reserve=50", "--leave-ms=600000",
+             "--build-wait-ms=0", "--build-require-ms=86400000", "--max-connections", "2",
+             "--max-connections-per-address", "3", "--max-in-flight", "4", "--max-frame-bytes",
+             "65536", "--hello-timeout-ms", "100", "--idle-timeout-ms", "1000", "--key-rate", "5",
+             "--log-level", "debug") == CONFIG_RUN,
+        "%s", error.text);
     ck_assert_str_eq(by_file.file, path);
-    by_file.file[0] = '\0';
     memset(by_file.file, 0, sizeof by_file.file);
     ck_assert(memcmp(&by_file, &config, sizeof config) == 0);
     ck_assert(memcmp(&by_environment, &config, sizeof config) == 0);
@@ -216,6 +238,61 @@ START_TEST(a_wrong_value_is_named_with_its_place)
 }
 END_TEST
 
+START_TEST(a_limit_is_taken_at_its_bounds_and_refused_one_beyond)
+{
+    static const struct {
+        const char *option;
+        uint64_t least, most;
+    } limits[] = {
+        {"max-connections", 1, 65536},
+        {"max-connections-per-address", 0, 65536},
+        {"key-rate", 0, UINT32_MAX},
+        {"max-in-flight", 1, 1024},
+        {"max-frame-bytes", 65536, WIRE_FRAME_BYTES_MAX},
+        {"hello-timeout-ms", 100, 600000},
+        {"idle-timeout-ms", 1000, 86400000},
+    };
+    for (uint32_t i = 0; i < sizeof limits / sizeof limits[0]; i++) {
+        const uint64_t least = limits[i].least, most = limits[i].most;
+        // At the bounds, and beyond: below, above, and what 32 bits would cut.
+        const uint64_t values[] = {least,    most,       least - 1,
+                                   most + 1, UINT32_MAX, most + (1ull << 32)};
+        for (uint32_t v = 0; v < 6; v++) {
+            char option[80], wanted[160];
+            if (v == 2 && least == 0)
+                continue; // there is nothing below
+            if (v == 4 && most == UINT32_MAX)
+                continue;
+            snprintf(option, sizeof option, "--%s=%llu", limits[i].option,
+                     (unsigned long long)values[v]);
+            snprintf(wanted, sizeof wanted, "--%s: \"%llu\" is no number from %llu to %llu",
+                     limits[i].option, (unsigned long long)values[v], (unsigned long long)least,
+                     (unsigned long long)most);
+            if (v < 2)
+                ck_assert_msg(READ(nothing, "--data", "d", option) == CONFIG_RUN, "%s", option);
+            else
+                claim_wrong(READ(nothing, "--data", "d", option), EXIT_BAD_OPTION, wanted);
+        }
+    }
+}
+END_TEST
+
+START_TEST(a_key_may_have_a_rate_of_its_own)
+{
+    write_file(path,
+               "data: d\nkey-rate: 9\napi-keys:\n"
+               "- {name: a, role: read, sha256: \"" SIXTY_FOUR_DIGITS "\", rate: 1}\n"
+               "- {rate: 4294967295, name: b, role: read, sha256: \"" SIXTY_FOUR_DIGITS "\"}\n"
+               "- {name: c, role: read, sha256: \"" SIXTY_FOUR_DIGITS "\"}\n",
+               0644);
+    ck_assert_msg(READ(nothing, "--config", path) == CONFIG_RUN, "%s", error.text);
+    ck_assert_uint_eq(config.key_rate, 9);
+    ck_assert_uint_eq(config.keys[0].rate, 1);
+    ck_assert_uint_eq(config.keys[1].rate, UINT32_MAX);
+    ck_assert_uint_eq(config.keys[2].rate, 0);
+}
+END_TEST
+
 START_TEST(a_wrong_option_is_named)
 {
     claim_wrong(READ(nothing, "--dta", "d"), EXIT_BAD_OPTION, "--dta is no option");
@@ -277,8 +354,6 @@ START_TEST(a_list_of_the_file_may_be_a_text_with_commas_as_in_the_other_places)
 }
 END_TEST
 
-#define SIXTY_FOUR_DIGITS "00000000000000010000000000000002ffffffffffffffff0000000000000004"
-
 static const struct refusal {
     const char *text;
     uint32_t line;
@@ -325,6 +400,10 @@ static const struct refusal {
     {"data: d\napi-keys:\n  - name: a b\n", 3, "api-keys[0].name", "\"a b\" is no name"},
     {"api-keys:\n- {name: a, role: read, sha256: \"" SIXTY_FOUR_DIGITS "\"}\n- name: a\n", 3,
      "api-keys[1].name", "\"a\" is the name of api-keys[0] already"},
+    {"data: d\napi-keys:\n  - name: a\n    rate: 0\n", 4, "api-keys[0].rate",
+     "\"0\" is no number from 1 to 4294967295"},
+    {"data: d\napi-keys:\n  - name: a\n    rate: 4294967296\n", 4, "api-keys[0].rate",
+     "\"4294967296\" is no number from 1 to 4294967295"},
     {"data: d\napi-keys:\n  - name: [a]\n", 3, "api-keys[0].name", "a text was expected"},
     // what is no YAML
     {"data: d\n\tzone: a\n", 2, "zone", "blanks were expected, not a tab"},
@@ -558,6 +637,8 @@ suite(void)
     tcase_add_test(tcase, every_option_is_read_from_all_three_places_alike);
     tcase_add_test(tcase, the_command_line_goes_before_the_environment_and_that_before_the_file);
     tcase_add_test(tcase, a_wrong_value_is_named_with_its_place);
+    tcase_add_test(tcase, a_limit_is_taken_at_its_bounds_and_refused_one_beyond);
+    tcase_add_test(tcase, a_key_may_have_a_rate_of_its_own);
     tcase_add_test(tcase, a_wrong_option_is_named);
     tcase_add_test(tcase, a_file_without_keys_says_nothing);
     tcase_add_test(tcase, a_list_of_the_file_may_be_a_text_with_commas_as_in_the_other_places);

@@ -257,6 +257,49 @@ START_TEST(a_search_by_id_does_not_find_the_point_itself)
 }
 END_TEST
 
+// What is begun is said once, with the points or queries that it has, whatever its rounds; what is refused before is not.
+START_TEST(what_a_request_has_is_said_when_it_is_begun)
+{
+    open_of(2);
+    ck_assert_ptr_nonnull(fill(POINTS, false));
+    ck_assert_uint_eq(fw->costs, 1);
+    ck_assert_uint_eq(fw->cost, POINTS);
+    const float queries[3 * MODEL_DIM] = {0};
+    const struct wire_id three[] = {number_id(1), number_id(2), number_id(3)};
+    const struct wire_list ids = {.count = 3, .items = three};
+    const struct wire_list two = {.count = 2, .items = three};
+    const struct api_point_get get = {ASK, .ids = ids};
+    const struct api_point_count count = {ASK};
+    const struct api_query_search by_vector = {ASK, .vector = raw(queries, 4), .k = 3};
+    const struct api_query_search by_id = {ASK, .id = number_id(0), .k = 2};
+    const struct api_query_batch batch = {ASK, .vectors = raw(queries, 12), .k = 2};
+    const struct api_query_recommend recommend = {ASK, .positive = two, .k = 3};
+    const struct api_recall_measure recall = {ASK, .samples = 70, .k = 5};
+    const struct api_recall_measure usual = {ASK, .k = 5};
+    const struct api_point_delete by_ids = {ASK, .ids = two};
+    const struct {
+        enum method_number method;
+        uint32_t cost;
+        const void *ask;
+    } asks[] = {
+        {METHOD_POINT_GET, 3, &get},          {METHOD_POINT_COUNT, 1, &count},
+        {METHOD_QUERY_SEARCH, 1, &by_vector}, {METHOD_QUERY_SEARCH, 1, &by_id},
+        {METHOD_QUERY_BATCH, 3, &batch},      {METHOD_QUERY_RECOMMEND, 2, &recommend},
+        {METHOD_RECALL_MEASURE, 70, &recall}, {METHOD_RECALL_MEASURE, 1000, &usual},
+        {METHOD_POINT_DELETE, 2, &by_ids},
+    };
+    for (uint32_t i = 0; i < sizeof asks / sizeof asks[0]; i++) {
+        ck_assert_msg(fw_call(fw, asks[i].method, asks[i].ask) != NULL, "%u", i);
+        ck_assert_msg(fw->costs == i + 2, "%u: said %u times", i, fw->costs);
+        ck_assert_msg(fw->cost == asks[i].cost, "%u: costs %u", i, fw->cost);
+    }
+    const uint32_t before = fw->costs;
+    const struct api_query_search wrong = {.collection = {"none", 4}, .vector = raw(queries, 4)};
+    ck_assert_ptr_null(fw_call(fw, METHOD_QUERY_SEARCH, &wrong));
+    ck_assert_uint_eq(fw->costs, before);
+}
+END_TEST
+
 START_TEST(explain_says_what_each_shard_did)
 {
     open_of(2);
@@ -688,6 +731,7 @@ front_suite(void)
     tcase_add_test(tcase, an_alias_and_an_array_of_numbers_search_as_well);
     tcase_add_test(tcase, vectors_of_another_type_go_to_the_shards_as_they_came);
     tcase_add_loop_test(tcase, a_search_by_id_does_not_find_the_point_itself, 0, 3);
+    tcase_add_test(tcase, what_a_request_has_is_said_when_it_is_begun);
     tcase_add_test(tcase, explain_says_what_each_shard_did);
     tcase_add_test(tcase, who_counts_hears_how_a_request_ended_and_what_it_took);
     tcase_add_test(tcase, a_deadline_counts_from_when_the_request_came);

@@ -312,6 +312,60 @@ START_TEST(an_error_is_a_text_unless_maps_were_asked_for)
 }
 END_TEST
 
+START_TEST(who_is_refused_for_a_while_is_told_for_how_long)
+{
+    static const uint32_t waits[] = {0, 1, 127, 65536, UINT32_MAX};
+    error_set(&error, OMEN_E_BUSY, "too fast");
+    struct rpc_error sent = rpc_error_of(&error, API_NOT_APPLIED), got;
+    sent.retry_after_ms = waits[_i];
+    rpc_write_error(&encode, 3, API_ERRORS_MAP, &sent);
+    ck_assert_int_eq(read_encoded(), OMEN_OK);
+    ck_assert_int_eq(rpc_read_error(&message, &got, &error), OMEN_OK);
+    ck_assert_uint_eq(got.retry_after_ms, waits[_i]);
+    ck_assert_uint_eq(got.details.count > 0, waits[_i] > 0);
+    ck_assert_uint_eq(got.retryable, 1);
+}
+END_TEST
+
+// Of another version: what else there is, before or behind it, and what is no time at all.
+START_TEST(what_else_the_details_say_is_passed_over)
+{
+    static const struct {
+        const char *details;
+        uint32_t ms;
+    } said[] = {
+        {"\x83\x07\x91\x01\xaeretry_after_ms\x05\xa1x\xc0", 5},
+        {"\x82\xa1x\x81\xa1y\x01\xaeretry_after_ms\xcd\x01\x00", 256},
+        {"\x81\xaeretry_after_ms\xa1x", 0},
+        {"\x81\xaeretry_after_ms\xcf\x00\x00\x00\x01\x00\x00\x00\x00", 0},
+        {"\x93\x01\x02\x03", 0},
+        {"\xa1x", 0},
+        {"\x80", 0},
+    };
+    static const size_t counts[] = {23, 25, 18, 25, 4, 2, 1};
+    encode_array(&encode, 4);
+    encode_u64(&encode, 1);
+    encode_u64(&encode, 3);
+    encode_map(&encode, 5);
+    encode_word(&encode, "code");
+    encode_i64(&encode, OMEN_E_BUSY);
+    encode_word(&encode, "name");
+    encode_word(&encode, "BUSY");
+    encode_word(&encode, "message");
+    encode_word(&encode, "too fast");
+    encode_word(&encode, "retryable");
+    encode_bool(&encode, 1);
+    encode_word(&encode, "details");
+    encode_raw(&encode, said[_i].details, counts[_i]);
+    encode_nil(&encode);
+    struct rpc_error got;
+    ck_assert_int_eq(read_encoded(), OMEN_OK);
+    ck_assert_int_eq(rpc_read_error(&message, &got, &error), OMEN_OK);
+    ck_assert_int_eq(got.status, OMEN_E_BUSY);
+    ck_assert_uint_eq(got.retry_after_ms, said[_i].ms);
+}
+END_TEST
+
 START_TEST(what_is_worth_trying_again_says_so)
 {
     static const omen_status statuses[] = {OMEN_E_BUSY, OMEN_E_STALE_MAP, OMEN_E_TIMEOUT,
@@ -385,6 +439,8 @@ rpc_suite(void)
     tcase_add_loop_test(tcase, params_that_are_no_map_are_refused_by_the_methods_name, 0, 3);
     tcase_add_loop_test(tcase, the_limits_before_hello_are_those_of_a_hello, 0, 2);
     tcase_add_loop_test(tcase, an_error_is_a_text_unless_maps_were_asked_for, 0, 2);
+    tcase_add_loop_test(tcase, who_is_refused_for_a_while_is_told_for_how_long, 0, 5);
+    tcase_add_loop_test(tcase, what_else_the_details_say_is_passed_over, 0, 7);
     tcase_add_loop_test(tcase, what_is_worth_trying_again_says_so, 0, 4);
     tcase_add_loop_test(tcase, an_error_of_another_server_is_still_an_error, 0, 4);
     tcase_add_test(tcase, an_error_that_is_neither_text_nor_map_is_refused);

@@ -330,6 +330,135 @@ START_TEST(where_keys_are_asked_for_who_has_said_none_makes_room_whatever_else_i
 }
 END_TEST
 
+// Whether the server serves it, or has closed it at once.
+static bool
+is_let_in(struct tcp_client *client)
+{
+    const struct api_nothing nothing = {0};
+    struct encode ping;
+    struct rpc_message message;
+    encode_init(&ping, 4096);
+    rpc_write_ask(&ping, 1, method_at(METHOD_SYSTEM_PING), &nothing);
+    const bool sent = tcp_try_send(client, ping.bytes, ping.count);
+    const size_t bytes = sent ? rpc_receive(client, &message) : 0;
+    encode_fini(&ping);
+    tcp_forget(client, bytes);
+    return bytes > 0;
+}
+
+// And takes no place of others, also where there is none left.
+START_TEST(an_address_has_as_many_connections_as_it_may_and_the_next_is_closed_at_once)
+{
+    enum { PLACES = 6, OF_ADDRESS = 3 };
+    struct tcp_client mine[OF_ADDRESS], others[OF_ADDRESS], beyond;
+    world.config.connections_max = PLACES;
+    world.config.connections_of_address_max = OF_ADDRESS;
+    world_open();
+    const uint16_t port = rpc_server_port(world.server);
+    for (uint32_t i = 0; i < OF_ADDRESS; i++) {
+        mine[i] = tcp_connect_from(1, port);
+        ck_assert(is_let_in(&mine[i]));
+    }
+    for (uint32_t i = 1; i <= 5; i++) {
+        beyond = tcp_connect_from(1, port);
+        ck_assert(!is_let_in(&beyond));
+        tcp_leave(&beyond);
+        ck_assert_uint_eq(world_stats().streams.of_address, i);
+    }
+    for (uint32_t i = 0; i < OF_ADDRESS; i++) {
+        others[i] = tcp_connect_from(2, port); // silent: the first to make room, if anybody had to
+        EVENTUALLY(stats.streams.open == OF_ADDRESS + i + 1);
+    }
+    beyond = tcp_connect_from(1, port); // all places are taken, and its own address has too many
+    ck_assert(!is_let_in(&beyond));
+    ck_assert_uint_eq(world_stats().streams.of_address, 6);
+    ck_assert_uint_eq(world_stats().streams.crowded, 0);
+    for (uint32_t i = 0; i < OF_ADDRESS; i++) {
+        ck_assert(is_let_in(&mine[i]));
+        ck_assert(is_let_in(&others[i]));
+    }
+    tcp_leave(&mine[0]);
+    EVENTUALLY(stats.streams.open == PLACES - 1);
+    mine[0] = tcp_connect_from(1, port);
+    ck_assert(is_let_in(&mine[0]));
+    tcp_leave(&beyond);
+    for (uint32_t i = 0; i < OF_ADDRESS; i++) {
+        tcp_leave(&mine[i]);
+        tcp_leave(&others[i]);
+    }
+    world_close();
+}
+END_TEST
+
+// A place that is refused for want of any is not counted as its address's.
+START_TEST(who_finds_no_place_at_all_costs_its_address_none)
+{
+    struct tcp_client known, beyond;
+    world.config.connections_max = 1;
+    world.config.connections_of_address_max = 2;
+    world_open();
+    known = world_connect();
+    world_ping(&known);
+    for (uint32_t i = 0; i < 5; i++) {
+        beyond = world_connect();
+        ck_assert(!is_let_in(&beyond));
+        tcp_leave(&beyond);
+    }
+    ck_assert_uint_eq(world_stats().streams.crowded, 5);
+    ck_assert_uint_eq(world_stats().streams.of_address, 0);
+    tcp_leave(&known);
+    world_close();
+}
+END_TEST
+
+// A request of so many bytes, of which the echo has as many.
+static void
+write_long(struct encode *encode, size_t bytes)
+{
+    const uint8_t head[] = {0x94, 0x00, 0x01, 0xae};
+    encode_reset(encode);
+    encode_raw(encode, head, sizeof head);
+    encode_raw(encode, "collection.get", 14);
+    encode_array(encode, 1);
+    const size_t text = bytes - encode->count - 5;
+    const uint8_t body[] = {0xc6, (uint8_t)(text >> 24), (uint8_t)(text >> 16),
+                            (uint8_t)(text >> 8), (uint8_t)text};
+    encode_raw(encode, body, sizeof body);
+    memset(encode_reserve(encode, text), 'x', text);
+    ck_assert_uint_eq(encode->count, bytes);
+}
+
+START_TEST(a_message_is_as_long_as_was_configured_and_hello_says_so)
+{
+    struct encode encode;
+    struct rpc_message message;
+    struct api_welcome welcome;
+    world.config.frame_bytes_max = WIRE_FRAME_BYTES_MIN;
+    world.config.in_flight_max = 7;
+    world_open();
+    encode_init(&encode, 1u << 20);
+    struct tcp_client fits = world_connect(), exceeds = world_connect();
+    world_hello(&fits, 1, "");
+    const size_t bytes = rpc_receive(&fits, &message);
+    ck_assert_int_eq(rpc_read_answer(&message, method_at(METHOD_SYSTEM_HELLO), &welcome, NULL),
+                     OMEN_OK);
+    ck_assert_uint_eq(welcome.limits.frame_bytes, WIRE_FRAME_BYTES_MIN);
+    ck_assert_uint_eq(welcome.limits.inflight, 7);
+    tcp_forget(&fits, bytes);
+    write_long(&encode, WIRE_FRAME_BYTES_MIN);
+    rpc_send(&fits, &encode);
+    rpc_expect(&fits, 1, NULL);
+    write_long(&encode, WIRE_FRAME_BYTES_MIN + 1);
+    (void)tcp_try_send(&exceeds, encode.bytes, encode.count);
+    tcp_expect_end(&exceeds);
+    ck_assert_uint_eq(world_stats().refused_frames[FRAME_TOO_LONG], 1);
+    encode_fini(&encode);
+    tcp_leave(&fits);
+    tcp_leave(&exceeds);
+    world_close();
+}
+END_TEST
+
 START_TEST(a_first_message_that_stays_half_is_closed_and_one_that_goes_on_is_waited_for)
 {
     enum { LONG = 4 << 20 };
@@ -558,6 +687,10 @@ rpc_limits_suite(void)
                    where_keys_are_asked_for_who_has_said_none_makes_room_whatever_else_it_says);
     tcase_add_test(tests,
                    a_first_message_that_stays_half_is_closed_and_one_that_goes_on_is_waited_for);
+    tcase_add_test(tests,
+                   an_address_has_as_many_connections_as_it_may_and_the_next_is_closed_at_once);
+    tcase_add_test(tests, who_finds_no_place_at_all_costs_its_address_none);
+    tcase_add_test(tests, a_message_is_as_long_as_was_configured_and_hello_says_so);
     tcase_add_test(tests, where_descriptors_have_run_out_accepting_goes_on_when_there_are_some);
     tcase_add_test(tests, a_client_that_closes_half_is_gone);
     tcase_add_test(tests, who_says_nothing_for_too_long_is_closed_also_in_the_middle_of_a_message);

@@ -137,10 +137,16 @@ class Admin:
         """What goes on by itself: copies that move, shards that split, builds."""
         return self.run(asks.rows("job.list", "jobs"))
 
-    def create_key(self, name: str, role: str, collections: str = "*", expires_ms: int | None = None) -> str:
-        """An API key, which is said once. `role`: read, write, manage or admin; `collections`: a glob of names."""
+    def create_key(
+        self, name: str, role: str, collections: str = "*", expires_ms: int | None = None, rate: int | None = None
+    ) -> str:
+        """An API key, which is said once. `role`: read, write, manage or admin; `collections`: a glob of names.
+
+        `rate`: points and queries a second at each node; None: as the nodes' configurations say.
+        """
         asked = {
-            "name": name, "role": role, "collections": collections, "expires_ms": expires_ms, "seed": asks.key_seed(),
+            "name": name, "role": role, "collections": collections, "expires_ms": expires_ms, "rate": rate,
+            "seed": asks.key_seed(),
         }  # fmt: skip
         made = self.run(asks.change("key.create", asked))
         return str(made["api_key"])

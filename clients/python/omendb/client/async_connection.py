@@ -10,7 +10,7 @@ from typing import Any, Final, Self
 from ..errors import OmenError, UnreachableError
 from .address import Node
 from .course import Course, TimeUp
-from .wire import OURS, Answers, Clock, Params, error_of
+from .wire import OURS, Answers, Clock, Params, error_of, too_long_for
 
 _READ_BYTES: Final = 1 << 18
 _NUMBER_MAX: Final = 2**32 - 1
@@ -90,7 +90,11 @@ class AsyncConnection:
         try:
             async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
                 deadline_ms = None if course is None else course.deadline_ms()
-                self._writer.write(params.request(number, deadline_ms, self._clock))
+                data = params.request(number, deadline_ms, self._clock)
+                too_long = too_long_for(self.welcome, data)
+                if too_long is not None:
+                    raise too_long
+                self._writer.write(data)
                 await self._writer.drain()
                 return await future
         except TimeoutError as fault:

@@ -17,7 +17,7 @@ from typing import Any, Final
 from ..errors import OmenError, UnreachableError
 from .address import Node
 from .course import Course, TimeUp
-from .wire import OURS, Answers, Clock, Params, error_of
+from .wire import OURS, Answers, Clock, Params, error_of, too_long_for
 
 _READ_BYTES: Final = 1 << 18
 _NUMBER_MAX: Final = 2**32 - 1
@@ -119,6 +119,11 @@ class Connection:
             pending = Pending(self._number)
             self._pending[pending.number] = pending
         data = params.request(pending.number, None if course is None else course.deadline_ms(), self._clock)
+        too_long = too_long_for(self.welcome, data)
+        if too_long is not None:
+            with self._lock:
+                self._settle(pending.number, too_long, None)
+            return pending
         try:
             self._send(data, deadline)
         except (UnreachableError, TimeUp):

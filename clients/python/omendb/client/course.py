@@ -1,6 +1,6 @@
 """One request's way to an answer: how long there is, and what a failure on the way means.
 
-- What the server says is final, unless it says that it may succeed later (`retryable`).
+- What the server says is final, unless it says that it may succeed later (`retryable`), and when: it is not asked before.
 - A connection that could not be made has done nothing: another node is asked.
 - One that broke after the request was sent leaves the outcome open. A read is asked again, and a change that carries an
   operation's id, which the cluster does once however often it comes. Any other request is not.
@@ -100,7 +100,7 @@ class Course:
         if not may_repeat:
             self.late = isinstance(error, OmenTimeoutError)
             raise self._final(error)
-        pause = self._pause * (0.5 + self._random() / 2)
+        pause = error.retry_after + self._pause * (0.5 + self._random() / 2)
         self._pause = min(self._pause * 2, _PAUSE_MOST_SECONDS)
         if self.left() <= pause:
             self.late = True

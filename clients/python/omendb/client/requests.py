@@ -113,6 +113,11 @@ class Requests:
             return None
         return Route(self.name, ids, writes or self.consistency == "strong")
 
+    def _ids_of_message(self, ids: Sequence[int | str], most: int) -> int:
+        """How many of them fit into a message, half of which is for what else it says."""
+        longest = max((9 if isinstance(each, int) else 5 + len(each.encode()) for each in ids), default=9)
+        return max(1, min(most, self.limits.batch, self.limits.frame_bytes // 2 // longest))
+
     def _count(self, answer: Any) -> int:
         self.session.saw(answer)
         return int(answer["count"])
@@ -199,9 +204,9 @@ class Requests:
             asked = self._write(method, {"filter": filter_of(filter), **params})
             return [Call(asked, lambda answer: self._written(answer, 0), Repeat.OPERATION)]
         given = ids_of(ids)
+        rows = self._ids_of_message(given, self.limits.batch)
         return [
-            self._by_ids(method, given[at : at + self.limits.batch], params, at)
-            for at in range(0, len(given), self.limits.batch)
+            self._by_ids(method, given[at : at + rows], params, at) for at in range(0, len(given), rows)
         ]
 
     def _by_ids(
@@ -227,13 +232,14 @@ class Requests:
             self.session.saw(answer)
             return [results.point_of(point) for point in answer.get("points") or ()]
 
+        rows = self._ids_of_message(ids, _GET_ROWS)
         return [
             Call(
                 self._read("point.get", {"ids": part, "with": with_of(with_payload, with_vector)}),
                 decode,
                 route=self._route(part),
             )
-            for part in (ids[at : at + _GET_ROWS] for at in range(0, len(ids), _GET_ROWS))
+            for part in (ids[at : at + rows] for at in range(0, len(ids), rows))
         ]
 
     def count(self, filter: Filter | None) -> Call[int]:

@@ -236,6 +236,16 @@ def vector_of(value: Any) -> np.ndarray[Any, Any] | None:
 # ---- errors ----
 
 
+def too_long_for(welcome: Mapping[str, Any], request: bytes) -> OmenError | None:
+    """A node closes the connection of a request that is longer than it takes, with all that is on its way there."""
+    most = (welcome.get("limits") or {}).get("frame_bytes")
+    if not most or len(request) <= most:
+        return None
+    error = errors.InvalidError(f"the request has {len(request)} bytes; the node takes {most}")
+    error.outcome = "not_applied"
+    return error
+
+
 def status_name(error: OmenError) -> str:
     """As the protocol has it: "NOT_FOUND"."""
     return _NAMES.get(error.status, "INTERNAL")

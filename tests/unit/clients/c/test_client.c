@@ -573,6 +573,47 @@ START_TEST(what_the_server_calls_retryable_is_tried_again)
 }
 END_TEST
 
+START_TEST(who_is_told_when_to_come_again_waits_so_long)
+{
+    enum { WAIT_MS = 250 };
+    connect_to(1, NULL);
+    const struct api_alias_drop ask = {.alias = wire_text_of("a")};
+    struct caller caller;
+    caller_start(&caller, METHOD_ALIAS_DROP, &ask);
+    fake_node_greet(&node, NULL);
+    const uint32_t first = fake_node_hear(&node).id;
+    const uint64_t refused_ns = os_clock_ns();
+    fake_node_refuse_for(&node, first, WAIT_MS);
+    const uint32_t second = fake_node_hear(&node).id;
+    ck_assert_uint_ge(os_clock_ns() - refused_ns, WAIT_MS * UINT64_C(1000000));
+    fake_node_refuse_for(&node, second, UINT32_MAX); // longer than there is: that is the answer
+    caller_join(&caller);
+    ck_assert_int_eq(caller.status, OMEN_E_BUSY);
+    ck_assert_uint_eq(caller.error.retry_after_ms, UINT32_MAX);
+    ck_assert_uint_lt(os_clock_ns() - refused_ns, PATIENT_MS * UINT64_C(1000000));
+}
+END_TEST
+
+// The node would close the line, on which another request waits for its answer.
+START_TEST(a_request_that_is_too_long_for_its_node_is_not_sent_and_the_line_stays)
+{
+    static uint8_t long_text[3000];
+    const struct client_ask ask = {.method = wire_text_of("alias.drop"),
+                                   .params = {long_text, sizeof long_text}};
+    node.frame_bytes = 2000;
+    uint32_t id;
+    struct flight *beside = begin_heard(&id);
+    const uint64_t now_ns = os_clock_ns();
+    struct flight *longer = client_begin(client, &ask, now_ns, now_ns + 60 * NS_PER_S);
+    const struct client_error error = end_badly(longer);
+    ck_assert_int_eq(error.status, OMEN_E_INVALID);
+    ck_assert_uint_eq(error.outcome, API_NOT_APPLIED);
+    ck_assert_msg(strstr(error.text, "the node takes 2000") != NULL, "%s", error.text);
+    answer(&node, id, 4);
+    end_fine(beside, 4);
+}
+END_TEST
+
 START_TEST(where_a_node_routes_by_an_old_map_the_next_one_is_asked)
 {
     connect_to(2, NULL);
@@ -665,6 +706,8 @@ client_suite(void)
     tcase_add_test(tests, what_may_not_happen_twice_is_not_tried_again_when_its_line_breaks);
     tcase_add_loop_test(tests, what_an_earlier_try_left_open_stays_open, 0, 4);
     tcase_add_test(tests, what_the_server_calls_retryable_is_tried_again);
+    tcase_add_test(tests, who_is_told_when_to_come_again_waits_so_long);
+    tcase_add_test(tests, a_request_that_is_too_long_for_its_node_is_not_sent_and_the_line_stays);
     tcase_add_test(tests, where_a_node_routes_by_an_old_map_the_next_one_is_asked);
     tcase_add_test(tests, the_only_node_there_is_is_asked_again_although_its_map_is_old);
     tcase_add_test(tests, what_the_server_calls_final_is_not_tried_again);
