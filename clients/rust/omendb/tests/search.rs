@@ -192,7 +192,10 @@ fn what_takes_long_ends_when_it_is_told_to_stop() {
     let stop = Arc::new(AtomicBool::new(true));
     let options = Search::new().exact(true).stop(Arc::clone(&stop));
     assert_eq!(kind(index.search_batch(&queries, 1, &options)), ErrorKind::Cancelled);
-    assert_eq!(kind(index.knn_exact(&queries, 1, &options.clone().backend(Backend::Cpu))), ErrorKind::Cancelled);
+    assert_eq!(
+        kind(index.knn_exact(&queries, 1, &options.clone().backend(Backend::Cpu))),
+        ErrorKind::Cancelled
+    );
     assert_eq!(kind(index.recall(20_000, 1, &options)), ErrorKind::Cancelled);
     stop.store(false, Ordering::Relaxed);
     assert_eq!(index.search_batch(&queries[..10 * DIMENSION], 1, &options).unwrap().len(), 10);
