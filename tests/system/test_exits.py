@@ -18,7 +18,7 @@ from omend_node import Node
 
 DONE, BAD_OPTION, BAD_DATA, NO_ADDRESS, NO_SYSTEM, NO_FOLDER, SUPERSEDED, BAD_CONFIG = 0, 64, 65, 69, 71, 73, 75, 78
 ANY = ("--listen", "127.0.0.1:0", "--peer", "127.0.0.1:0")
-TOO_LITTLE = 200_000_000  # bytes of addresses: less than the log of a node maps
+TOO_LITTLE = 1_000_000_000  # bytes of addresses: less than the log of a node maps, and more than all that libraries take, which may not bear the lack
 
 
 class Exits(NodeCase):
