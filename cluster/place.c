@@ -1,4 +1,4 @@
-// cluster/place.c -- zones, then fill, then weighted rendezvous.
+// cluster/place.c -- disks with room, then zones, then fill, then weighted rendezvous.
 //
 // Shape: value.
 //
@@ -60,6 +60,8 @@ static bool
 is_better(const struct place_node *nodes, const struct place_query *query, struct candidate *one,
           struct candidate *best)
 {
+    if (nodes[one->row].disk_low != nodes[best->row].disk_low)
+        return nodes[best->row].disk_low;
     if (one->in_zone != best->in_zone)
         return one->in_zone < best->in_zone;
     if (one->fill != best->fill)

@@ -2,7 +2,7 @@
 //
 // Shape: value. Fixed point, so that every machine answers alike.
 //
-// First the zones: a copy goes where the fewest copies of its shard are. Then the fill: to the node which is least full for its
+// First the disks: one that is low gets nothing where another can. Then the zones: a copy goes where the fewest copies of its shard are. Then the fill: to the node which is least full for its
 // weight once it has the copy. Then weighted rendezvous: among equals each node draws a number from the shard's and its
 // own name, and the lowest wins, in proportion to the weights. So what is empty is spread by rendezvous alone (a node
 // that comes or goes changes the answer for its own share only), and what is full is levelled.
@@ -23,6 +23,7 @@ struct place_node {
     uint16_t zone;   // equal numbers, one zone
     uint16_t weight; // >= 1
     bool eligible;   // may get a copy
+    bool disk_low;   // but only where no other may
 };
 
 struct place_query {

@@ -77,7 +77,7 @@ better_place(const struct plan *plan, const struct outlook *look, const struct m
     const uint32_t from = plan_row(plan, replica->node);
     const struct place_query query = {look->shard->id, rows, others, look->units, NULL, 0};
     const uint32_t to = place_pick(state->nodes, plan->map->node_count, &query);
-    if (to == PLACE_NONE || to == from)
+    if (to == PLACE_NONE || to == from || state->nodes[to].disk_low)
         return PLACE_NONE;
     uint32_t beside_from = 0, beside_to = 0;
     for (uint32_t i = 0; i < others; i++) {
@@ -264,7 +264,7 @@ better_primary(const struct plan *plan, const struct outlook *look, uint32_t fro
         const uint32_t row = plan_row(plan, replica->node);
         const struct share new = {state->rows[row].primaries, state->nodes[row].weight};
         if (row == from || state->rows[row].lease_void || state->rows[row].leaving ||
-            !is_worth_it(old, new, &all))
+            state->rows[row].disk_low || !is_worth_it(old, new, &all))
             continue;
         const uint32_t best_row = best != NULL ? plan_row(plan, best->node) : 0;
         if (best == NULL ||

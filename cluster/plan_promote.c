@@ -10,7 +10,7 @@
 struct contender {
     const struct map_replica *replica;
     uint64_t last_term, last_seq, primaries;
-    bool stays;
+    bool stays, disk_low;
 };
 
 static void
@@ -32,6 +32,8 @@ goes_before(const struct contender *one, const struct contender *best)
         return true;
     if (one->stays != best->stays)
         return one->stays;
+    if (one->disk_low != best->disk_low)
+        return best->disk_low;
     if (one->last_term != best->last_term)
         return one->last_term > best->last_term;
     if (one->last_seq != best->last_seq)
@@ -50,7 +52,8 @@ successor(const struct plan *plan, const struct map_shard *shard)
             continue;
         struct contender one = {.replica = replica,
                                 .primaries = row->primaries,
-                                .stays = plan_stays(plan, replica) && !row->leaving};
+                                .stays = plan_stays(plan, replica) && !row->leaving,
+                                .disk_low = row->disk_low};
         look_up_seen(plan, shard->id, &one);
         if (goes_before(&one, &best))
             best = one;

@@ -86,6 +86,16 @@ purge(struct plan *plan, uint32_t s)
         plan_note(plan, REBALANCE_PURGED);
 }
 
+// The halves are written beside the whole, on each of its nodes.
+static bool
+has_room(const struct plan *plan, const struct map_shard *shard)
+{
+    for (uint32_t i = 0; i < shard->replica_count; i++)
+        if (plan->state->rows[plan_row(plan, shard->replicas[i].node)].disk_low)
+            return false;
+    return true;
+}
+
 static void
 begin(struct plan *plan, uint32_t s)
 {
@@ -95,7 +105,7 @@ begin(struct plan *plan, uint32_t s)
     if (state->config.split_units == 0 || look.units < state->config.split_units ||
         state->splitting >= state->config.splits_max || shard->first == shard->last ||
         look.leaving > 0 || look.on_their_way > 0 || look.safe < look.replication ||
-        !uuid_is_none(shard->wanted))
+        !uuid_is_none(shard->wanted) || !has_room(plan, shard))
         return;
     const uint64_t at = shard->first + (shard->last - shard->first) / 2 + 1;
     if (plan_add(plan, s, (struct shard_step){.kind = STEP_SPLIT, .value = at}, 0)) {

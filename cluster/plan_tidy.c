@@ -73,23 +73,32 @@ tidy_open(struct plan *plan, const struct outlook *look)
         tidy_surplus(plan, look);
 }
 
-// The primary hands over to the copy that stays whose node has the fewest primaries.
+// The primary hands over to the copy that stays whose node has the fewest primaries, of those whose disk has room where there are some.
+static bool
+is_better_heir(const struct rebalance_row *one, const struct rebalance_row *best)
+{
+    if (one->disk_low != best->disk_low)
+        return best->disk_low;
+    return one->primaries < best->primaries;
+}
+
 static bool
 prefer_another(struct plan *plan, const struct outlook *look)
 {
     const struct map_replica *best = NULL;
-    uint64_t fewest = UINT64_MAX;
+    const struct rebalance_row *best_row = NULL;
     if (!uuid_is_none(look->shard->wanted) || look->shard->status != SHARD_OPEN)
         return false;
     for (uint32_t i = 0; i < look->shard->replica_count; i++) {
         const struct map_replica *replica = &look->shard->replicas[i];
         const struct rebalance_row *row = &plan->state->rows[plan_row(plan, replica->node)];
         if (replica->role != MAP_REPLICA_IN_SYNC || !row->alive || row->lease_void ||
-            row->leaving || !plan_stays(plan, replica) || row->primaries >= fewest ||
-            uuid_equal(replica->uuid, look->shard->primary))
+            row->leaving || !plan_stays(plan, replica) ||
+            uuid_equal(replica->uuid, look->shard->primary) ||
+            (best_row != NULL && !is_better_heir(row, best_row)))
             continue;
         best = replica;
-        fewest = row->primaries;
+        best_row = row;
     }
     if (best == NULL ||
         !plan_add(plan, look->index,
@@ -204,7 +213,7 @@ repair_one(struct plan *plan, struct outlook *look)
         const uint32_t row = look->shard->replica_count + later < SHARD_REPLICAS_MAX
                                  ? place_pick(plan->state->nodes, plan->map->node_count, &query)
                                  : PLACE_NONE;
-        if (row == PLACE_NONE) {
+        if (row == PLACE_NONE || (!creating && plan->state->nodes[row].disk_low)) {
             plan_note(plan, REBALANCE_HOMELESS);
             return;
         }

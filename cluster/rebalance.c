@@ -145,11 +145,13 @@ set_nodes(struct plan *plan)
         state->rows[i] = (struct rebalance_row){.alive = alive,
                                                 .lease_void = health != NULL && health->lease_void,
                                                 .leaving = health != NULL && health->leaving,
+                                                .disk_low = health != NULL && health->disk_low,
                                                 .stays = node->state == NODE_UP && !replaced &&
                                                          (node->roles & NODE_DATA) != 0};
         state->nodes[i] = (struct place_node){.key = place_key(node->uuid),
                                               .number = node->number,
                                               .weight = node->weight,
+                                              .disk_low = state->rows[i].disk_low,
                                               .eligible = alive && node->state == NODE_UP &&
                                                           (node->roles & NODE_DATA) != 0};
     }

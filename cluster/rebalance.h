@@ -24,6 +24,9 @@
 // load^2 / weight smaller; drops follow from moves. Both sums cannot shrink for ever, and nothing else makes them grow
 // but the world.
 //
+// A node whose disk is low gets new copies only of collections that are made, which are empty, and only where no other node can have them; it is
+// made primary only where nobody else can be. A copy of a shard with points would take what its deletes need: that one waits, as do splits.
+//
 // What it never does: drop a copy that is in sync while fewer than `replication` others are in sync on living nodes that stay;
 // have more than `moves_max` shards with a copy on its way (new collections aside: their copies are empty).
 #ifndef OMEN_CLUSTER_REBALANCE_H
@@ -49,6 +52,8 @@ struct node_health {
     bool lease_void; // its lease's guard has run out: it cannot be primary of anything
     // Its process is about to end: it shall be primary of nothing, and keeps its copies.
     bool leaving;
+    // Its disk is nearly full: it keeps what it has, and gets nothing new where another can have it.
+    bool disk_low;
 };
 
 // How far a copy was when it was last heard of. Any in-sync copy may be promoted; the one with the most in its log is best.
@@ -95,7 +100,7 @@ struct dead_node {
 // What a step works out; its rows are the map's nodes.
 struct rebalance_row {
     uint64_t primaries;
-    bool alive, lease_void, leaving;
+    bool alive, lease_void, leaving, disk_low;
     bool stays; // up, for data, and not dead for longer than the delay
 };
 

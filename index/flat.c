@@ -156,6 +156,23 @@ exact_range(const struct hnsw *hnsw, const struct hnsw_query *query, const struc
         query->work->exact_distances += compared + count;
 }
 
+void
+exact_rest(const struct hnsw *hnsw, const struct hnsw_query *query, const struct row_query *exact,
+           uint32_t first, uint32_t end, struct hit_heap *heap)
+{
+    const struct hnsw_given *given = query->given;
+    if (given != NULL) {
+        if (first < given->from)
+            exact_range(hnsw, query, exact, first, given->from, heap);
+        exact_hits(given->hits, given->count, heap);
+        if (query->work != NULL)
+            query->work->exact_distances += given->compared;
+        first = given->end;
+    }
+    if (first < end)
+        exact_range(hnsw, query, exact, first, end, heap);
+}
+
 uint32_t
 hits_finish(struct hit_heap *heap, uint32_t k, struct hit *out)
 {
@@ -180,7 +197,7 @@ hnsw_scan(const struct hnsw *hnsw, const struct hnsw_query *query, struct scratc
     const uint32_t end = atomic_load_explicit(&hnsw->published, memory_order_acquire);
     const struct row_query exact = exact_query(hnsw, query, scratch);
     struct hit_heap heap = {.hits = scratch->hits, .keep = query->k};
-    exact_range(hnsw, query, &exact, 0, end, &heap);
+    exact_rest(hnsw, query, &exact, 0, end, &heap);
     if (query->work != NULL)
         query->work->strategy = HNSW_SCANNED;
     return hits_finish(&heap, query->k, hits);

@@ -60,6 +60,15 @@ struct hnsw_work {
     uint32_t strategy;        // of the last search: enum hnsw_strategy
 };
 
+// Rows that were compared with a query already: of [from, end) those that may answer (index/many.h). What was linked then lies below
+// tail_from.
+struct hnsw_given {
+    uint32_t tail_from, from, end;
+    const struct hit *hits; // the k nearest of them, in any order
+    uint32_t count;
+    uint64_t compared; // rows
+};
+
 struct hnsw_query {
     const float *vector; // dim components as the user gave them, borrowed for the call
     uint32_t k;          // 1..TOPK_MAX
@@ -77,7 +86,9 @@ struct hnsw_query {
                        // the index can serve as a query that the index does not know
     bool every_code;   // compare all codes and walk nowhere: next to exact, at a fraction of a
                        // scan's bytes
-    uint64_t deadline_ns;   // of os_clock_ns(); 0: none
+    uint64_t deadline_ns; // of os_clock_ns(); 0: none
+    // NULL, or of the same k: of hnsw_scan, or of hnsw_search without a filter.
+    const struct hnsw_given *given;
     struct hnsw_work *work; // may be NULL
 };
 

@@ -177,6 +177,9 @@ struct hit_heap {
 void exact_range(const struct hnsw *hnsw, const struct hnsw_query *query,
                  const struct row_query *exact, uint32_t first, uint32_t end,
                  struct hit_heap *heap);
+// The same of [first, end), but for what the query was given.
+void exact_rest(const struct hnsw *hnsw, const struct hnsw_query *query,
+                const struct row_query *exact, uint32_t first, uint32_t end, struct hit_heap *heap);
 // The same for slots in a list; each is a slot that may answer.
 void exact_slots(const struct hnsw *hnsw, const struct row_query *exact, const uint32_t *slots,
                  uint32_t count, struct hit_heap *heap);

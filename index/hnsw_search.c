@@ -149,7 +149,10 @@ search_once(const struct hnsw *hnsw, const struct hnsw_query *query, struct scra
     scratch_need(scratch, hnsw, query->k, rerank_room(query, beam));
 
     // Read before the walk: a row linked since is compared twice at most, never left out.
-    const uint32_t tail_from = atomic_load_explicit(&hnsw->linked_prefix, memory_order_acquire);
+    const struct hnsw_given *given = query->given;
+    const uint32_t tail_from =
+        given != NULL ? given->tail_from
+                      : atomic_load_explicit(&hnsw->linked_prefix, memory_order_acquire);
     const struct row_query exact = exact_query(hnsw, query, scratch);
     struct walk walk = walk_begin(hnsw, query, &exact, beam, scratch);
     struct hit_heap heap = {.hits = scratch->hits, .keep = query->k};
@@ -169,14 +172,16 @@ search_once(const struct hnsw *hnsw, const struct hnsw_query *query, struct scra
             note_walk(&walk, query);
             return false;
         }
-        if (hnsw->chosen > tail_from) {
+        if (given != NULL)
+            rows_from = given->from;
+        else if (hnsw->chosen > tail_from)
             rows_from = hnsw->chosen;
+        if (rows_from > tail_from)
             scan_chosen(&walk, tail_from, rows_from);
-        }
         rerank(&walk, query, &exact, rows_from, &heap);
     }
     if (rows_from < walk.published)
-        exact_range(hnsw, query, &exact, rows_from, walk.published, &heap);
+        exact_rest(hnsw, query, &exact, rows_from, walk.published, &heap);
     note_walk(&walk, query);
     if (query->work != NULL) {
         query->work->strategy = strategy;
@@ -204,6 +209,7 @@ hnsw_search(const struct hnsw *hnsw, const struct hnsw_query *query, struct scra
             struct hit *hits)
 {
     ASSERT(query->k >= 1 && query->k <= TOPK_MAX);
+    ASSERT(query->given == NULL || (query->allowed == NULL && !query->every_code));
     if (hnsw_kind(hnsw) == CODE_NONE ||
         atomic_load_explicit(&hnsw->linked_count, memory_order_acquire) == 0 ||
         (query->allowed != NULL && query->allowed_count <= FILTER_DIRECT))

@@ -178,6 +178,7 @@ member_row(const struct admin_view *view, const struct gossip_claim *member,
                                .map_version = meta->map_version,
                                .incarnation = member->incarnation,
                                .load = meta->load,
+                               .disk_low = turn_said_read(meta).disk_low,
                                .clock_ahead_ms = clock_ahead_ms(view, uuid)};
 }
 
@@ -312,8 +313,11 @@ plan(const struct admin_view *view, struct rebalance_room *room)
     rebalance_init(&room->machine, &config, view->map->version);
     for (uint32_t i = 0; i < view->map->node_count; i++) {
         const struct map_node *node = &view->map->nodes[i];
+        const struct gossip_claim *said = admin_member(view, node->uuid);
         room->health[i] =
-            (struct node_health){.node = node->number, .alive = admin_node_lives(view, node)};
+            (struct node_health){.node = node->number,
+                                 .alive = admin_node_lives(view, node),
+                                 .disk_low = said != NULL && turn_said_read(&said->meta).disk_low};
     }
     const struct rebalance_input in = {.now_ns = 1,
                                        .map = view->map,

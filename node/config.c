@@ -19,6 +19,7 @@
 #include "base/text.h"
 #include "node/address.h"
 #include "node/config_int.h"
+#include "node/reserve.h"
 #include "node/turn_said.h"
 #include "omendb.h"
 
@@ -268,6 +269,8 @@ config_set(struct config *config, enum config_option option, enum config_how how
         return set_number(&config->threads, text, 1, THREADS_MAX, error);
     case OPTION_SLOW_MS:
         return set_number(&config->slow_ms, text, 0, SLOW_MS_MAX, error);
+    case OPTION_DISK_RESERVE:
+        return set_number(&config->disk_reserve, text, 0, RESERVE_PERCENT_MAX, error);
     case OPTION_LEAVE_MS:
         return set_number(&config->leave_ms, text, 0, LEAVE_MS_MAX, error);
     case OPTION_BUILD_WAIT_MS:
@@ -462,6 +465,7 @@ set_defaults(struct config *config)
                               .weight = 100,
                               .voters = 3,
                               .slow_ms = SLOW_MS,
+                              .disk_reserve = RESERVE_PERCENT,
                               .leave_ms = LEAVE_MS,
                               .build_wait_ms = BUILD_WAIT_MS,
                               .build_require_ms = BUILD_REQUIRE_MS,

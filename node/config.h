@@ -66,12 +66,13 @@ struct config {
     char cluster_key[CONFIG_PATH_BYTES]; // a file; "": none
     struct config_key keys[CONFIG_KEYS_MAX];
     uint32_t key_count;
-    uint8_t profile;   // enum config_profile
-    uint16_t weight;   // of the node in the map
-    uint32_t voters;   // of raft's group; 1, 3, 5, 7
-    uint32_t threads;  // 0: as many as there are processors
-    uint32_t slow_ms;  // a request that takes longer is logged
-    uint32_t leave_ms; // that others may take to take over what this node leads, before it ends
+    uint8_t profile;       // enum config_profile
+    uint16_t weight;       // of the node in the map
+    uint32_t voters;       // of raft's group; 1, 3, 5, 7
+    uint32_t threads;      // 0: as many as there are processors
+    uint32_t slow_ms;      // a request that takes longer is logged
+    uint32_t disk_reserve; // percent of the disk that are left to deletes and the log; 0: off
+    uint32_t leave_ms;     // that others may take to take over what this node leads, before it ends
     uint32_t build_wait_ms;    // that a build waits for a builder, before the copies build
     uint32_t build_require_ms; // that one waits for a builder with a GPU, before it has failed
     struct config_limits limits;

@@ -26,6 +26,8 @@
     X(VOTERS, "metadata-voters", TEXT, "N", "1, 3, 5 or 7 nodes vote on the metadata; 3")          \
     X(THREADS, "threads", TEXT, "N", "workers; as many as there are processors")                   \
     X(SLOW_MS, "slow-ms", TEXT, "N", "a request that takes longer is logged; 100")                 \
+    X(DISK_RESERVE, "disk-reserve", TEXT, "PERCENT",                                               \
+      "of the disk, kept for deletes and the log: with less left no point is added; 5")            \
     X(LEAVE_MS, "leave-ms", TEXT, "N",                                                             \
       "SIGTERM: so long others may take to take over what this node leads; 5000")                  \
     X(BUILD_WAIT_MS, "build-wait-ms", TEXT, "N",                                                   \

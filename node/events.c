@@ -6,6 +6,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "node/turn_said.h"
+
 void
 events_init(struct event_ring *ring)
 {
@@ -189,6 +191,18 @@ member_find(struct event_members members, struct gossip_id id)
     return NULL;
 }
 
+// One that is met for the first time is told of only where its disk is low.
+static void
+look_at_disk(struct event_ring *ring, uint64_t time_ms, const struct gossip_claim *then,
+             const struct gossip_claim *now)
+{
+    const bool was_low = then != NULL && turn_said_read(&then->meta).disk_low;
+    const bool is_low = turn_said_read(&now->meta).disk_low;
+    if (was_low != is_low)
+        event_add(ring, time_ms, is_low ? "disk-low" : "disk-fine")->node =
+            (struct cluster_uuid){now->subject.high, now->subject.low};
+}
+
 void
 events_of_members(struct event_ring *ring, uint64_t time_ms, struct event_members before,
                   struct event_members after)
@@ -200,6 +214,7 @@ events_of_members(struct event_ring *ring, uint64_t time_ms, struct event_member
     for (uint32_t i = 0; i < after.count; i++) {
         const struct gossip_claim *now = &after.members[i];
         const struct gossip_claim *then = member_find(before, now->subject);
+        look_at_disk(ring, time_ms, then, now);
         if (then != NULL && then->state == now->state && then->boot == now->boot)
             continue;
         struct event *event = event_add(ring, time_ms, kinds[now->state]);

@@ -161,6 +161,7 @@ hosts_close(struct hosts *hosts)
     loop_close(hosts->loop);
     copies_fini(&hosts->copies);
     map_publish_end(hosts->map);
+    mem_free(hosts->members);
     encode_fini(&hosts->encode);
     mem_free(hosts->free_parts);
     mem_free(hosts->parts);
@@ -310,6 +311,7 @@ static void
 start(struct hosts *hosts)
 {
     hosts_give_found(hosts);
+    hosts_look_at_disk(hosts);
     hosts_show(hosts, os_clock_ns());
     atomic_store(&hosts->started, 1);
     os_wake_all(&hosts->started);
@@ -331,6 +333,9 @@ take(void *context, struct loop_note *note)
         take_lease(hosts, (const struct meta_lease *)note);
     } else if (note->kind == NOTE_META_WORD) {
         take_word(hosts, (const struct meta_word *)note);
+    } else if (note->kind == NOTE_META_MEMBERS) {
+        hosts_take_members(hosts, (struct meta_members *)note);
+        kept = true;
     } else if (note->kind == NOTE_META_LED) {
         hosts_step(hosts, &(struct copies_input){.kind = COPIES_IN_LED});
     } else if (note->kind == HOST_NOTE_WORK) {
@@ -373,6 +378,7 @@ upkeep(struct hosts *hosts, uint64_t now_ns)
             host_check(hosts, copy, now_ns);
             host_snapshots_idle(copy, now_ns);
         }
+    hosts_look_at_disk(hosts);
     hosts_show(hosts, now_ns);
 }
 

@@ -12,6 +12,7 @@
 #include "node/disk.h"
 #include "node/meta.h"
 #include "node/near.h"
+#include "node/reserve.h"
 #include "wire/bus.h"
 
 struct hosts;   // opaque
@@ -23,9 +24,10 @@ struct hosts_config {
     const char *folder; // of the node: shards/ and tmp/ are ours
     uint32_t threads;   // of the pool
     // Zeros are replaced by what the comments say.
-    size_t part_bytes_max; // of parts that wait: 256 MiB
-    uint64_t keep_entries; // of a log that everybody has, for who comes back: 65,536,
-    uint64_t keep_bytes;   // but not more than 1 GiB
+    size_t part_bytes_max;    // of parts that wait: 256 MiB
+    uint64_t keep_entries;    // of a log that everybody has, for who comes back: 65,536,
+    uint64_t keep_bytes;      // but not more than 1 GiB
+    uint32_t reserve_percent; // of the disk, which writes that add leave (node/reserve.h); 0: none
     uint32_t shrink_ms; // a copy that owes an answer so long is removed: by the map's lease times
     struct disk *disk;
     struct bus *bus;
@@ -82,6 +84,7 @@ struct hosts_seen {
     _Atomic uint32_t users;
     uint64_t at_ns; // os_clock_ns
     struct hosts_stats stats;
+    struct reserve reserve;
     uint32_t count;
     struct hosts_copy_seen copies[];
 };

@@ -423,6 +423,14 @@ OMEN_MUST_CHECK omen_status host_check_op(const struct hosts *hosts, const struc
 void host_end_written(struct hosts *hosts, struct host_part *part,
                       const struct hosted_results *results, const struct replica_answer *answer);
 
+// ---- room on the disks (hosts_reserve.c) ----
+
+void hosts_look_at_disk(struct hosts *hosts);
+void hosts_take_members(struct hosts *hosts, struct meta_members *members); // takes it
+// Whether a write that adds may be begun; OMEN_E_DISK_FULL: a disk that it needs is low. The sentence says which.
+OMEN_MUST_CHECK omen_status host_check_room(const struct hosts *hosts, const struct host_copy *copy,
+                                            struct omen_error *error);
+
 // ---- parts of this node's own clients (hosts_near.c) ----
 
 struct host_near {
@@ -469,6 +477,9 @@ struct hosts {
     omen_status find_status;
     _Atomic uint32_t started;
     const struct map *map; // the newest; owned
+    struct reserve reserve;
+    struct meta_members *members; // as last told; owned. NULL: not yet
+    uint32_t low_count;           // of the others whose disk is low
     uint64_t copies_wake_ns, upkeep_ns, retry_ns;
     uint64_t serials, part_serials, snapshot_serials;
     struct host_copy *rows[HOST_BUCKETS];

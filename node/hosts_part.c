@@ -252,9 +252,14 @@ host_send_of(const struct wire_part *part)
                                 .op_id = {part->op_high, part->op_low}};
 }
 
+// All other writes take back, or are as small as the operation that says so. What is in the log already adds nothing: who asks again shall
+// hear what came of it.
 static bool
-adds(const struct wire_part *part)
+adds(const struct hosts *hosts, const struct host_copy *copy, const struct wire_part *part)
 {
+    const struct replica_uuid op_id = {part->op_high, part->op_low};
+    if (!replica_uuid_is_none(op_id) && dedupe_find(&host_replica(hosts, copy)->ops, op_id) != 0)
+        return false;
     return part->method == METHOD_POINT_UPSERT || part->method == METHOD_POINT_PATCH ||
            part->method == METHOD_COLLECTION_INDEX_FIELD;
 }
@@ -285,8 +290,11 @@ may_write(const struct hosts *hosts, const struct host_copy *copy, const struct 
         return OMEN_E_STALE_MAP;
     if (!replica_is_open(replica) || replica->applied_seq < replica->start_seq)
         return OMEN_E_BUSY;
-    const omen_status status = host_check_op(hosts, copy, part, error);
-    return status == OMEN_OK && adds(part) ? has_quota(hosts, copy, part, error) : status;
+    omen_status status = host_check_op(hosts, copy, part, error);
+    if (status != OMEN_OK || !adds(hosts, copy, part))
+        return status;
+    status = host_check_room(hosts, copy, error);
+    return status == OMEN_OK ? has_quota(hosts, copy, part, error) : status;
 }
 
 bool

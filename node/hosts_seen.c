@@ -135,6 +135,7 @@ hosts_show(struct hosts *hosts, uint64_t now_ns)
     atomic_init(&seen->users, 1);
     seen->at_ns = now_ns;
     seen->stats = hosts_stats(hosts);
+    seen->reserve = hosts->reserve;
     seen->count = 0;
     for (uint32_t i = 0; i < HOST_BUCKETS; i++)
         for (struct host_copy *copy = hosts->rows[i]; copy != NULL; copy = copy->next) {

@@ -185,6 +185,14 @@ meta_leave(struct meta *meta)
     loop_post(meta->loop, &ask_new(META_LEAVE)->note);
 }
 
+void
+meta_disk(struct meta *meta, enum meta_disk disk)
+{
+    struct meta_ask *ask = ask_new(META_DISK);
+    ask->disk = disk;
+    loop_post(meta->loop, &ask->note);
+}
+
 bool
 meta_has_left(struct meta *meta)
 {
@@ -461,6 +469,10 @@ take_ask(struct meta *meta, const struct meta_ask *ask)
         break;
     case META_GO:
         (void)step(meta, (struct turn_input){.kind = TURN_IN_GO});
+        break;
+    case META_DISK:
+        (void)step(meta, (struct turn_input){.kind = TURN_IN_DISK,
+                                             .disk_low = ask->disk == META_DISK_LOW});
         break;
     case META_WANT:
         meta_watch_word(meta, ask->version);

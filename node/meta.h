@@ -128,6 +128,10 @@ void meta_reached(struct meta *meta, struct cluster_uuid node);
 // A command that this node wants; it goes to the leader, if there is one. It may be lost: who wants it says so again.
 void meta_wish(struct meta *meta, const struct command *command);
 
+// Less than its reserve is left of this node's disk, or no longer so: the others are told.
+enum meta_disk { META_DISK_FINE, META_DISK_LOW };
+void meta_disk(struct meta *meta, enum meta_disk disk);
+
 // This process is about to end: what it leads shall go to others. meta_has_left: nothing is led here any more that another could lead.
 void meta_leave(struct meta *meta);
 bool meta_has_left(struct meta *meta);

@@ -18,7 +18,8 @@ enum meta_ask_kind {
     META_REACHED,
     META_WANT,
     META_LEAVE,
-    META_GO
+    META_GO,
+    META_DISK
 };
 
 struct meta_ask {
@@ -30,6 +31,7 @@ struct meta_ask {
         struct command command; // META_PROPOSE, META_WISH
         struct gossip_address meet;
         uint64_t version;         // META_WANT
+        enum meta_disk disk;      // META_DISK
         struct cluster_uuid node; // META_REFUSED, META_REACHED
     };
 };

@@ -179,6 +179,10 @@ write_hosts(struct metrics_text *text, const struct hosts_seen *seen)
     ONE(APPLIED, stats->applied);
     NAMED(SNAPSHOTS, {"made", stats->snapshots_made}, {"installed", stats->snapshots_installed});
     ONE(SHARDS_LOST, stats->shards_lost);
+    ONE(DISK_SIZE, seen->reserve.disk.bytes);
+    ONE(DISK_AVAILABLE, seen->reserve.disk.available_bytes);
+    ONE(DISK_RESERVE, seen->reserve.bytes);
+    ONE(DISK_LOW, seen->reserve.low);
     write_copies(text, seen);
 }
 

@@ -81,6 +81,11 @@
     X(DISK_QUEUE_BYTES, "omen_disk_queued_bytes", GAUGE, "", "Bytes of those jobs.")               \
     X(DISK_TROUBLE, "omen_disk_trouble_total", COUNTER, "reason",                                  \
       "Commits that were put off, and jobs refused for damaged bytes.")                            \
+    X(DISK_SIZE, "omen_disk_size_bytes", GAUGE, "", "Of the file system that the data are on.")    \
+    X(DISK_AVAILABLE, "omen_disk_available_bytes", GAUGE, "", "What is left of it.")               \
+    X(DISK_RESERVE, "omen_disk_reserve_bytes", GAUGE, "",                                          \
+      "What shall be left for deletes and the log (--disk-reserve).")                              \
+    X(DISK_LOW, "omen_disk_low", GAUGE, "", "1: less is left, and writes that add are refused.")   \
     X(CLIENTS_NOW, "omen_client_connections", GAUGE, "", "Connections of clients.")                \
     X(CLIENTS, "omen_client_connections_total", COUNTER, "", "Connections that clients made.")     \
     X(CLIENTS_ENDED, "omen_client_connections_closed_total", COUNTER, "reason",                    \

@@ -135,6 +135,7 @@ node_open_hosts(struct node *node, struct omen_error *error)
                                        .folder = config->data,
                                        .threads =
                                            config->threads != 0 ? config->threads : os_cpu_count(),
+                                       .reserve_percent = config->disk_reserve,
                                        .disk = node->start.disk,
                                        .bus = node->bus,
                                        .meta = node->meta,

@@ -54,8 +54,8 @@ exit_of(omen_status status)
 {
     switch (status) {
     case OMEN_E_LOCKED:
-    case OMEN_E_INVALID:
         return EXIT_NO_FOLDER;
+    case OMEN_E_INVALID: // the folder is there: what lies in it is no log, or its head is damaged
     case OMEN_E_CORRUPT:
     case OMEN_E_VERSION:
     case OMEN_E_EXISTS:

@@ -180,11 +180,13 @@ dispatch(struct turn *turn, const struct turn_input *in, struct turn_output *out
     case TURN_IN_LEAVE:
         turn->leaving = true;
         break;
-    case TURN_IN_GO: {
-        const struct gossip_input gossip = {.now_ns = in->now_ns, .kind = GOSSIP_IN_LEAVE};
-        step_gossip(turn, &gossip, out);
+    case TURN_IN_GO:
+        step_gossip(turn, &(struct gossip_input){.now_ns = in->now_ns, .kind = GOSSIP_IN_LEAVE},
+                    out);
         break;
-    }
+    case TURN_IN_DISK:
+        turn->disk_low = in->disk_low;
+        break;
     case TURN_IN_WAKE:
         wake(turn, in, out);
         break;

@@ -81,6 +81,7 @@ enum turn_input_kind {
     TURN_IN_MEET,    // an operator says where a member of this cluster may be
     TURN_IN_LEAVE, // this process is about to end: what it leads goes to others (node/turn_leave.c)
     TURN_IN_GO,    // it ends now: the others need not find out
+    TURN_IN_DISK,  // less than its reserve is left of this node's disk, or no longer so
     TURN_IN_WAKE,
 };
 
@@ -105,6 +106,7 @@ struct turn_input {
         struct gossip_address meet;       // MEET
         struct cluster_uuid node;         // REFUSED, REACHED
         const struct turn_msg *msg;       // MSG; every field may be anything
+        bool disk_low;                    // DISK
     };
 };
 
@@ -216,6 +218,7 @@ struct turn {
     uint32_t own_at;                    // and where it was; UINT32_MAX: it is not there
     uint64_t process;                   // drawn at init, and written down with the boot
     bool leaving;                       // from LEAVE on
+    bool disk_low;                      // as the last DISK said
     uint64_t leave_at_ns;               // the next time that another is to lead
     uint64_t register_at_ns, ask_at_ns; // the next time
     struct turn_msg grant;              // kind 0: none that waits for its position

@@ -137,10 +137,13 @@ look_at_nodes(struct turn *turn, uint64_t now_ns, struct turn_output *out)
         tell_lease(turn, LEASE_IN_NODE, node->number, node->boot, now_ns, out);
         const struct gossip_member *member =
             gossip_find(&turn->gossip, (struct gossip_id){node->uuid.high, node->uuid.low});
+        const struct turn_said said =
+            member != NULL ? turn_said_read(&member->meta) : (struct turn_said){0};
         turn->health[i] = (struct node_health){
             .node = node->number,
             .alive = member != NULL && member->state <= GOSSIP_SUSPECT,
-            .leaving = member != NULL && turn_said_read(&member->meta).leaving,
+            .leaving = said.leaving,
+            .disk_low = said.disk_low,
             .lease_void = lease_may_promote(&turn->lease, node->number, node->boot)};
     }
 }

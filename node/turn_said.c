@@ -10,9 +10,11 @@
 #define WORD_BYTES 8u
 #define LEAD_AT WORD_BYTES
 #define VOTERS_AT (2 * WORD_BYTES)
-#define LEAVING_AT (VOTERS_AT + 1)
+#define WHY_AT (VOTERS_AT + 1)
+#define WHY_LEAVING 1u
+#define WHY_DISK_LOW 2u
 
-_Static_assert(LEAVING_AT + 1 == TURN_SAID_BYTES, "one behind the other");
+_Static_assert(WHY_AT + 1 == TURN_SAID_BYTES, "one behind the other");
 
 static void
 put(uint8_t *at, uint64_t word)
@@ -36,7 +38,8 @@ turn_said_write(const struct turn_said *said, struct gossip_meta *meta)
     put(meta->data, said->member);
     put(meta->data + LEAD_AT, said->lead_term);
     meta->data[VOTERS_AT] = said->voters;
-    meta->data[LEAVING_AT] = said->leaving;
+    meta->data[WHY_AT] =
+        (uint8_t)((said->leaving ? WHY_LEAVING : 0) | (said->disk_low ? WHY_DISK_LOW : 0));
     if (meta->data_bytes < TURN_SAID_BYTES)
         meta->data_bytes = TURN_SAID_BYTES;
 }
@@ -46,8 +49,12 @@ turn_said_read(const struct gossip_meta *meta)
 {
     if (meta->data_bytes < TURN_SAID_BYTES)
         return (struct turn_said){0};
-    return (struct turn_said){get(meta->data), get(meta->data + LEAD_AT), meta->data[VOTERS_AT],
-                              meta->data[LEAVING_AT] != 0};
+    const uint8_t why = meta->data[WHY_AT];
+    return (struct turn_said){.member = get(meta->data),
+                              .lead_term = get(meta->data + LEAD_AT),
+                              .voters = meta->data[VOTERS_AT],
+                              .leaving = (why & WHY_LEAVING) != 0,
+                              .disk_low = (why & WHY_DISK_LOW) != 0};
 }
 
 void

@@ -2,8 +2,11 @@
 //
 // Shape: value.
 //
-//      number in raft's group 8 | the term that it leads in 8 | how many vote then 1 | it is about to end 1 |
+//      number in raft's group 8 | the term that it leads in 8 | how many vote then 1 | why it wants nothing 1 |
 //      the node's name | 0 1 | the features that its program knows 8
+//
+// Why it wants nothing are bits: 1, it is about to end; 2, its disk is low. Programs of before the second take any that is not 0 for the
+// first, so that they hand it nothing, which is right of a low disk too.
 //
 // Integers are little-endian. What is not there is 0, and what a peer says may be anything. So that who does not have the metadata's log
 // knows who leads it, too; and who leads knows what routers understand, which are not in the map (turn_lead.c: turn_new_features).
@@ -19,6 +22,7 @@ struct turn_said {
     uint64_t lead_term; // 0: it does not lead
     uint8_t voters;     // of who leads
     bool leaving;       // it is about to end: nothing may be handed to it
+    bool disk_low; // less than its reserve is left (node/reserve.h): nothing new may be put there
 };
 
 // What is behind it stays.
@@ -35,7 +39,7 @@ static inline bool
 turn_said_equal(const struct turn_said *a, const struct turn_said *b)
 {
     return a->member == b->member && a->lead_term == b->lead_term && a->voters == b->voters &&
-           a->leaving == b->leaving;
+           a->leaving == b->leaving && a->disk_low == b->disk_low;
 }
 
 #endif

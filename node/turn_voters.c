@@ -38,7 +38,8 @@ struct turn_said
 turn_voters_said(const struct turn *turn)
 {
     struct turn_said said = {.member = turn->config.weight != 0 ? turn->config.raft.id : 0,
-                             .leaving = turn->leaving && turn->config.weight != 0};
+                             .leaving = turn->leaving && turn->config.weight != 0,
+                             .disk_low = turn->disk_low && turn->config.weight != 0};
     if (said.member != 0 && turn->raft.state == RAFT_LEADER) {
         said.lead_term = turn->raft.term;
         said.voters = (uint8_t)turn_voters_count(turn);

@@ -51,9 +51,10 @@ shard_compact(struct shard *shard, struct omen_error *error)
 omen_status
 compact_for_room(struct shard *shard, struct omen_error *error)
 {
-    lock_acquire(&shard->builds);
-    lock_acquire(&shard->upkeep);
-    lock_acquire(&shard->writers);
+    // In turn: somebody may compact again and again, and who builds or writes is to get in between.
+    lock_acquire_in_turn(&shard->builds);
+    lock_acquire_in_turn(&shard->upkeep);
+    lock_acquire_in_turn(&shard->writers);
     const omen_status status = compact(shard, error);
     lock_release(&shard->writers);
     lock_release(&shard->upkeep);

@@ -6,9 +6,16 @@
 // sequentially consistent, so one of the two sees the other. Whoever leaves wakes those who wait for `active`, if
 // there are any.
 //
+// Where pause follows upon pause, as in compactions without end, whoever drains would wake after the next has begun, each time.
+// So drainers that found a pause are counted in `barred` until they made a step, and the next pause lets them go first.
+//
 // Draining asks more than "nothing to claim": a row that another thread is linking counts as not linked, and may leave
 // work behind. So the drainer claims until nothing is there, waits until nobody is inside, and claims once more. While
-// others write that may never be; then it leaves when the rows that it found are linked.
+// others write on that may never be; then it leaves when the rows that it found are linked.
+//
+// Where others compact, too, their slots change. But rows are claimed in their order, and so they stay: when the drainer has
+// claimed as many as were not linked, or nothing was there to claim, those that it found are claimed. And an index takes another's
+// place when nobody is inside: then what was claimed is linked.
 #include "shard/linkers.h"
 
 #include "base/assert.h"
@@ -18,17 +25,21 @@
 
 #define PROGRESS_NS 50000000u // between two calls of a progress function
 
-// What a drainer found when it came.
+// What a drainer found when it came, or when another index was there.
 struct found {
     uint32_t exchange; // in which index
     uint32_t rows, live;
+    bool claimed;  // then already, all of what was there when it came
+    uint32_t left; // of that, at the most so many are not claimed by now
+    bool past;     // all of it is linked, and there is more by now
 };
 
 static bool work(void *context, uint32_t worker);
+static enum linkers_did step(struct linkers *linkers, struct scratch *scratch, struct found *found);
 static void step_leave(struct linkers *linkers);
 static void wait_until_quiet(struct linkers *linkers);
 static bool wait_for_leaving(struct linkers *linkers);
-static bool written_past(struct linkers *linkers, struct found *found);
+static void look(struct linkers *linkers, const struct hnsw *hnsw, struct found *found);
 static int report(struct linkers *linkers, const struct linkers_watch *watch);
 
 void
@@ -115,20 +126,25 @@ linkers_wake(struct linkers *linkers)
 enum linkers_did
 linkers_step(struct linkers *linkers, struct scratch *scratch)
 {
-    enum linkers_did did = LINKERS_PAUSED;
-    atomic_fetch_add(&linkers->active, 1);
-    if (atomic_load(&linkers->paused) == 0) {
-        struct hnsw *hnsw = atomic_load(&linkers->hnsw);
-        // Without room for linking a row stays in the tail, where it is still found; workers then wait for a wake.
-        if (scratch_fit(scratch, hnsw, 1, linkers->beam) != OMEN_OK)
-            did = LINKERS_NO_MEMORY;
-        else if ((!linkers_held(linkers, hnsw) && hnsw_link_next(hnsw, scratch)) ||
-                 hnsw_repair_next(hnsw, scratch))
-            did = LINKERS_DID;
-        else
-            did = LINKERS_IDLE;
+    return step(linkers, scratch, NULL);
+}
+
+// A step that comes before the next pause, if it met one.
+static enum linkers_did
+step_in_turn(struct linkers *linkers, struct scratch *scratch, struct found *found)
+{
+    enum linkers_did did = step(linkers, scratch, found);
+    if (did != LINKERS_PAUSED)
+        return did;
+    atomic_fetch_add(&linkers->barred, 1);
+    while (did == LINKERS_PAUSED) {
+        for (uint32_t paused = atomic_load(&linkers->paused); paused != 0;
+             paused = atomic_load(&linkers->paused))
+            os_wait(&linkers->paused, paused);
+        did = step(linkers, scratch, found);
     }
-    step_leave(linkers);
+    atomic_fetch_sub(&linkers->barred, 1);
+    os_wake_all(&linkers->barred);
     return did;
 }
 
@@ -136,18 +152,12 @@ static omen_status
 drain(struct linkers *linkers, const struct linkers_watch *watch, struct scratch *scratch)
 {
     uint64_t reported_ns = 0;
-    struct found found = {.exchange = UINT32_MAX};
+    struct found found = {.exchange = UINT32_MAX, .left = UINT32_MAX};
     for (;;) {
-        const enum linkers_did did = linkers_step(linkers, scratch);
+        const enum linkers_did did = step_in_turn(linkers, scratch, &found);
         if (did == LINKERS_NO_MEMORY)
             return OMEN_E_NO_MEMORY;
-        if (did == LINKERS_PAUSED) {
-            for (uint32_t paused = atomic_load(&linkers->paused); paused != 0;
-                 paused = atomic_load(&linkers->paused))
-                os_wait(&linkers->paused, paused);
-            continue;
-        }
-        if (written_past(linkers, &found))
+        if (found.past)
             break;
         if (watch != NULL && watch->progress != NULL && os_clock_ns() - reported_ns > PROGRESS_NS) {
             reported_ns = os_clock_ns();
@@ -156,7 +166,7 @@ drain(struct linkers *linkers, const struct linkers_watch *watch, struct scratch
         }
         if (did == LINKERS_DID || wait_for_leaving(linkers))
             continue;
-        if (linkers_step(linkers, scratch) == LINKERS_IDLE)
+        if (step_in_turn(linkers, scratch, &found) == LINKERS_IDLE)
             break;
     }
     return watch != NULL && watch->progress != NULL && report(linkers, watch) != 0
@@ -176,6 +186,10 @@ linkers_drain(struct linkers *linkers, const struct linkers_watch *watch, struct
 void
 linkers_pause(struct linkers *linkers)
 {
+    // Within another's pause nobody could go first.
+    for (uint32_t barred = atomic_load(&linkers->barred);
+         barred != 0 && atomic_load(&linkers->paused) == 0; barred = atomic_load(&linkers->barred))
+        os_wait(&linkers->barred, barred);
     atomic_fetch_add(&linkers->paused, 1);
     wait_until_quiet(linkers);
 }
@@ -224,6 +238,31 @@ work(void *context, uint32_t worker)
     return linkers_step(linkers, linkers->scratches[worker]) == LINKERS_DID;
 }
 
+// A row that it claims is one of those found; where none is to be claimed, none of them is.
+static enum linkers_did
+step(struct linkers *linkers, struct scratch *scratch, struct found *found)
+{
+    enum linkers_did did = LINKERS_PAUSED;
+    atomic_fetch_add(&linkers->active, 1);
+    if (atomic_load(&linkers->paused) == 0) {
+        struct hnsw *hnsw = atomic_load(&linkers->hnsw);
+        bool claims = false;
+        // Without room for linking a row stays in the tail, where it is still found; workers then wait for a wake.
+        if (scratch_fit(scratch, hnsw, 1, linkers->beam) != OMEN_OK) {
+            did = LINKERS_NO_MEMORY;
+        } else {
+            claims = !linkers_held(linkers, hnsw) && hnsw_link_next(hnsw, scratch);
+            did = claims || hnsw_repair_next(hnsw, scratch) ? LINKERS_DID : LINKERS_IDLE;
+        }
+        if (found != NULL) {
+            found->left = claims && found->left > 0 ? found->left - 1 : 0;
+            look(linkers, hnsw, found);
+        }
+    }
+    step_leave(linkers);
+    return did;
+}
+
 static void
 step_leave(struct linkers *linkers)
 {
@@ -255,27 +294,26 @@ wait_for_leaving(struct linkers *linkers)
     return active != 0;
 }
 
-// Are the rows that were found linked, and others there since? Counted as a step, so that the index is not exchanged
-// meanwhile; when it was before, what is there now is taken for what was found.
-static bool
-written_past(struct linkers *linkers, struct found *found)
+// Within a step, so that the index is not exchanged meanwhile.
+static void
+look(struct linkers *linkers, const struct hnsw *hnsw, struct found *found)
 {
-    bool past = false;
-    atomic_fetch_add(&linkers->active, 1);
-    if (atomic_load(&linkers->paused) == 0) {
-        const struct hnsw *hnsw = atomic_load(&linkers->hnsw);
-        const uint32_t rows = hnsw_count(hnsw), live = hnsw_live(hnsw);
-        const uint32_t exchange = atomic_load(&linkers->exchanges);
-        if (found->exchange == exchange)
-            past = hnsw_linked(hnsw) >= found->rows && (rows != found->rows || live != found->live);
-        else
-            *found = (struct found){.exchange = exchange, .rows = rows, .live = live};
+    const uint32_t rows = hnsw_count(hnsw), live = hnsw_live(hnsw), tail = hnsw_tail(hnsw);
+    const uint32_t exchange = atomic_load(&linkers->exchanges);
+    found->left = tail < found->left ? tail : found->left;
+    if (found->exchange == exchange) {
+        found->past =
+            hnsw_linked(hnsw) >= found->rows && (rows != found->rows || live != found->live);
+        return;
     }
-    step_leave(linkers);
-    return past;
+    found->past = found->claimed;
+    found->claimed = found->left == 0;
+    found->exchange = exchange;
+    found->rows = rows;
+    found->live = live;
 }
 
-// Counted as a step too.
+// Counted as a step.
 static int
 report(struct linkers *linkers, const struct linkers_watch *watch)
 {

@@ -24,6 +24,7 @@ struct linkers {
     _Atomic(struct hnsw *) hnsw;    // borrowed; changed while paused
     _Atomic uint32_t exchanges;     // of hnsw
     _Atomic uint32_t paused;        // how many want it so
+    _Atomic uint32_t barred;        // drainers that met a pause and had no step since
     _Atomic uint32_t active;        // threads inside a step
     _Atomic uint32_t waiting;       // threads that wait for `active` to change
     _Atomic uint64_t held_until_ns; // by os_clock_ns; 0: nothing is held back
@@ -57,7 +58,7 @@ enum linkers_did { LINKERS_DID, LINKERS_IDLE, LINKERS_PAUSED, LINKERS_NO_MEMORY 
 // One unit of work on the caller's thread.
 enum linkers_did linkers_step(struct linkers *linkers, struct scratch *scratch);
 
-// Helps until nothing is left and nobody works; or, where others write on meanwhile, until what was there at the call
+// Helps until nothing is left and nobody works; or, where others write on or compact meanwhile, until what was there at the call
 // is linked. `progress` (may be NULL) is called now and then; non-zero ends the
 // wait with OMEN_E_CANCELLED. OMEN_E_NO_MEMORY when rows stay unlinked for lack of it.
 struct linkers_watch {
@@ -68,7 +69,7 @@ OMEN_MUST_CHECK omen_status linkers_drain(struct linkers *linkers,
                                           const struct linkers_watch *watch,
                                           struct scratch *scratch);
 
-// From pause to resume nobody is inside a step. The calls take turns; another may pause and resume between the two.
+// From pause to resume nobody is inside a step. Drainers that the last one kept out have a step before the next. The calls take turns; another may pause and resume between the two.
 void linkers_pause(struct linkers *linkers);
 void linkers_resume(struct linkers *linkers, struct hnsw *hnsw);
 // Returns when every step that was under way at the call has ended. In turn with those two.

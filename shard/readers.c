@@ -156,6 +156,7 @@ reader_close(struct reader *reader)
     if (reader == NULL)
         return;
     filter_buffer_fini(&reader->selection);
+    many_fini(&reader->many);
     scratch_close(reader->scratch);
     mem_free(reader->hits);
     mem_free(reader->places);
@@ -168,6 +169,6 @@ reader_bytes(const struct reader *reader)
 {
     return sizeof *reader + scratch_bytes(reader->scratch) +
            reader->hits_room * sizeof *reader->hits + reader->places_room * sizeof *reader->places +
-           reader->vector_room * sizeof *reader->vector +
+           reader->vector_room * sizeof *reader->vector + many_bytes(&reader->many) +
            reader->selection.word_capacity * sizeof *reader->selection.words;
 }

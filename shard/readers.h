@@ -12,6 +12,7 @@
 
 #include "base/status.h"
 #include "index/hnsw.h"
+#include "index/many.h"
 #include "shard/filter_plan.h"
 
 #define READER_PLACES 64u
@@ -26,6 +27,7 @@ struct reader {
     uint32_t vector_room;
     uint32_t queries; // made with a target_recall; every so many is kept for calibration
     struct filter_buffer selection;
+    struct many many; // of several queries of a batch
 };
 
 // Padded so that two threads' places are two cache lines apart.

@@ -9,6 +9,7 @@
 #include "base/os_cpu.h"
 #include "base/pool.h"
 #include "shard/shard_int.h"
+#include "shard/vector_input.h"
 
 #define CHUNK_QUERIES 32u  // handed to a thread at once, at the most
 #define THREAD_QUERIES 16u // fewer do not pay for starting one
@@ -30,6 +31,47 @@ struct batch_search {
     struct omen_error *error;
 };
 
+static const void *
+batch_vector(const struct batch_search *batch, size_t i)
+{
+    return (const char *)batch->queries->vectors + i * batch->stride;
+}
+
+// Compares the rows that each query of [first, end) would compare with all of them at once. False: each does it for itself; also where
+// one cannot be asked, which is then told of that one.
+static bool
+chunk_compare(struct batch_search *batch, struct visit *visit, const struct search *search,
+              size_t first, size_t end)
+{
+    const struct hnsw *hnsw = visit->generation->hnsw;
+    struct reader *reader = visit->reader;
+    const uint32_t count = (uint32_t)(end - first), dim = batch->shard->options.dimension;
+    const bool exact = search->options->exact != 0,
+               filtered = search->view.key.form != FILTER_FORM_NONE;
+    struct hnsw_query of = {.excluded = HNSW_NONE, .deadline_ns = search->deadline_ns};
+    struct omen_error error;
+    if ((filtered && !exact) || !many_begin(&reader->many, hnsw, count, search->k, exact) ||
+        reader_fit(reader, hnsw, search->k, 0) != OMEN_OK ||
+        reader_fit_vector(reader, dim) != OMEN_OK)
+        return false;
+    for (size_t i = first; i < end; i++) {
+        const struct vector_rows row = {.rows = batch_vector(batch, i),
+                                        .count = 1,
+                                        .dim = dim,
+                                        .type = (enum vector_type)search->options->dtype};
+        if (vector_input_query(&row, (enum metric)batch->shard->options.metric, reader->vector,
+                               &of.vector, &error) != OMEN_OK)
+            return false;
+        many_add(&reader->many, hnsw, &of, reader->scratch);
+    }
+    if (filtered) {
+        of.allowed = &search->view.answer.allowed;
+        of.allowed_count = search->view.answer.count;
+    }
+    many_compare(&reader->many, hnsw, &of);
+    return true;
+}
+
 static omen_status
 batch_chunk(struct batch_search *batch, size_t first, size_t end, struct search *search, size_t *at,
             struct omen_error *error)
@@ -41,16 +83,19 @@ batch_chunk(struct batch_search *batch, size_t first, size_t end, struct search 
         return status;
     status = search_filter(&visit, search, error);
     const uint32_t k = search->k;
+    const bool many = status == OMEN_OK && chunk_compare(batch, &visit, search, first, end);
     for (size_t i = first; i < end && status == OMEN_OK; i++) {
         const struct answer answer = {
             .ids = batch->answers->ids + i * k,
             .distances =
                 batch->answers->distances != NULL ? batch->answers->distances + i * k : NULL,
         };
+        struct hnsw_given given;
+        if (many)
+            given = many_given(&visit.reader->many, (uint32_t)(i - first));
         *at = i;
-        status =
-            search_answer(&visit, search, (const char *)batch->queries->vectors + i * batch->stride,
-                          &answer, error);
+        status = search_answer(&visit, search, batch_vector(batch, i), many ? &given : NULL,
+                               &answer, error);
     }
     visit_finish(&visit, status == OMEN_OK ? &search->view : NULL);
     return status;

@@ -142,8 +142,8 @@ piece_finish(struct piece *piece, uint32_t i, uint32_t mirrored, struct omen_err
     }
     if (found < k && full == wanted) // more were beside the point than there were to spare
         return search_answer(visit, piece->search,
-                             (const char *)piece->queries->vectors + q * piece->stride, &answer,
-                             error);
+                             (const char *)piece->queries->vectors + q * piece->stride, NULL,
+                             &answer, error);
     search_answer_fill(visit, found < k ? found : k, k, &answer);
     const struct hnsw_work none = {0};
     readers_count(&shard->readers, visit_hint(visit), &none, &none);

@@ -321,6 +321,8 @@ struct search_query {
     uint32_t k;
     uint32_t excluded; // or HNSW_NONE
     bool exact;
+    // NULL, or what was compared already, in this visit.
+    const struct hnsw_given *given;
 };
 OMEN_MUST_CHECK omen_status search_run(struct visit *visit, struct search *search,
                                        const struct search_query *query, uint32_t *found,
@@ -334,10 +336,10 @@ uint32_t search_drop_older(struct visit *visit, uint32_t found);
 // The first `found` hits to the answer's k places.
 void search_answer_fill(const struct visit *visit, uint32_t found, uint32_t k,
                         const struct answer *answer);
-// One query from its vector to its answer.
+// One query from its vector to its answer; given: NULL, or what was compared already, in this visit.
 OMEN_MUST_CHECK omen_status search_answer(struct visit *visit, struct search *search,
-                                          const void *vector, const struct answer *answer,
-                                          struct omen_error *error);
+                                          const void *vector, const struct hnsw_given *given,
+                                          const struct answer *answer, struct omen_error *error);
 
 // ---- searching on a GPU (shard_device.c) ----
 struct device_queries {

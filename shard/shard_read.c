@@ -110,6 +110,7 @@ search_run(struct visit *visit, struct search *search, const struct search_query
         .rerank = search->options->oversample,
         .excluded = query->excluded,
         .deadline_ns = search->deadline_ns,
+        .given = query->given,
         .work = &search->work,
     };
     if (search->view.key.form != FILTER_FORM_NONE) {
@@ -124,7 +125,10 @@ search_run(struct visit *visit, struct search *search, const struct search_query
         if (search->target == 0.0 && inner.beam < inner.k)
             inner.beam = inner.k;
         const uint32_t room = inner.beam > inner.rerank ? inner.beam : inner.rerank;
-        const uint64_t before = atomic_load_explicit(&shard->replacing, memory_order_acquire);
+        // What was given was found since the visit began.
+        const uint64_t before = inner.given != NULL
+                                    ? visit->replacing
+                                    : atomic_load_explicit(&shard->replacing, memory_order_acquire);
         omen_status status = reader_fit(visit->reader, hnsw, inner.k, room);
         if (status == OMEN_OK && query->excluded != HNSW_NONE)
             status = scratch_fit_prune(visit->reader->scratch, hnsw); // to walk around a row
@@ -143,6 +147,7 @@ search_run(struct visit *visit, struct search *search, const struct search_query
         if (*found >= query->k || full < inner.k || inner.k > query->k || inner.k == TOPK_MAX)
             break;
         inner.k = query->k > TOPK_MAX / 2 ? TOPK_MAX : 2 * query->k;
+        inner.given = NULL; // which is of fewer
     }
     if (*found > query->k)
         *found = query->k;
@@ -285,10 +290,12 @@ search_cancelled(struct omen_error *error)
 // In the gate.
 omen_status
 search_answer(struct visit *visit, struct search *search, const void *vector,
-              const struct answer *answer, struct omen_error *error)
+              const struct hnsw_given *given, const struct answer *answer, struct omen_error *error)
 {
-    struct search_query query = {
-        .k = search->k, .excluded = HNSW_NONE, .exact = search->options->exact != 0};
+    struct search_query query = {.k = search->k,
+                                 .excluded = HNSW_NONE,
+                                 .exact = search->options->exact != 0,
+                                 .given = given};
     const struct hnsw_work before = search->work;
     uint32_t found = 0;
     omen_status status = search_vector(visit, search, vector, &query.vector, error);
@@ -332,7 +339,7 @@ shard_query(struct shard *shard, const void *vector, const omen_query_options *o
         return status;
     status = search_filter(&visit, &search, error);
     if (status == OMEN_OK)
-        status = search_answer(&visit, &search, vector, answer, error);
+        status = search_answer(&visit, &search, vector, NULL, answer, error);
     visit_finish(&visit, status == OMEN_OK ? &search.view : NULL);
     if (status == OMEN_OK)
         search_report(&search, options->report);

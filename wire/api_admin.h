@@ -123,6 +123,7 @@ struct api_member {
     uint8_t state; // enum api_member_state
     uint64_t boot, map_version;
     uint32_t incarnation, load;
+    uint8_t disk_low;       // it has less left than its reserve
     int64_t clock_ahead_ms; // of the cluster's clock, as who is asked knows it; 0: or it does not
 };
 

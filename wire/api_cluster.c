@@ -156,6 +156,7 @@ static const struct field api_member_rows[] = {
     ROW(api_member, incarnation, FIELD_U32, UP_TO(UINT32_MAX)),
     ROW(api_member, load, FIELD_U32, UP_TO(UINT32_MAX)),
     ROW(api_member, clock_ahead_ms, FIELD_I64),
+    ROW(api_member, disk_low, FIELD_BOOL),
 };
 SHAPE(api_member);
 

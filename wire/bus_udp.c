@@ -118,9 +118,10 @@ udp_main(void *argument)
 static omen_status
 no_listening(int failed, struct omen_error *error)
 {
-    const omen_status status = failed == ENOMEM || failed == ENOBUFS || failed == EMFILE
-                                   ? OMEN_E_NO_MEMORY
-                                   : OMEN_E_INVALID;
+    // EAGAIN is that of its thread, which there is no memory for.
+    const bool lacking = failed == ENOMEM || failed == ENOBUFS || failed == EMFILE ||
+                         failed == ENFILE || failed == EAGAIN;
+    const omen_status status = lacking ? OMEN_E_NO_MEMORY : OMEN_E_INVALID;
     char text[128];
     return error_set(error, status, "cannot listen for datagrams: %s",
                      strerror_r(failed, text, sizeof text));

@@ -26,6 +26,7 @@ struct world {
     bool alive[WORLD_NODES_MAX];
     bool lease_void[WORLD_NODES_MAX];
     bool leaving[WORLD_NODES_MAX];
+    bool disk_low[WORLD_NODES_MAX];
     uint64_t now_ns;
     struct rebalance rebalance;
     struct rebalance_output output;
@@ -314,8 +315,11 @@ world_rebalance(struct world *world, const uint32_t *units)
     uint32_t count = 0;
     for (uint32_t i = 0; i < world->map.node_count; i++) {
         const uint32_t node = world->map.nodes[i].number;
-        health[count++] = (struct node_health){node, world->alive[node], world->lease_void[node],
-                                               world->leaving[node]};
+        health[count++] = (struct node_health){.node = node,
+                                               .alive = world->alive[node],
+                                               .lease_void = world->lease_void[node],
+                                               .leaving = world->leaving[node],
+                                               .disk_low = world->disk_low[node]};
     }
     static uint32_t widths[MAP_SHARDS_MAX];
     for (uint32_t i = 0; i < world->map.shard_count && world->by_width; i++)

@@ -46,7 +46,8 @@ struct hosts_node {
     struct bus bus;
     struct meta meta;
     uint64_t boot;
-    bool cut; // nobody hears it, and it hears nobody
+    bool disk_low; // it said
+    bool cut;      // nobody hears it, and it hears nobody
     const char *halted;
 };
 
@@ -69,6 +70,7 @@ struct hosts_world {
 };
 
 static struct hosts_world hosts;
+static uint32_t hosts_reserve_percent; // of nodes that start
 
 static const struct cluster_uuid asker = {7, 7};
 
@@ -170,6 +172,15 @@ meta_wish(struct meta *meta, const struct command *command)
     lock_release(&hosts.lock);
 }
 
+void
+meta_disk(struct meta *meta, enum meta_disk disk)
+{
+    lock_acquire(&hosts.lock);
+    hosts.nodes[meta->node].disk_low = disk == META_DISK_LOW;
+    model_happened();
+    lock_release(&hosts.lock);
+}
+
 static inline omen_status
 hosts_map_step(struct shard_step step)
 {
@@ -238,6 +249,7 @@ hosts_node_start(uint32_t at)
                                         .boot = ++node->boot,
                                         .folder = node->folder.path,
                                         .threads = hosts.threads,
+                                        .reserve_percent = hosts_reserve_percent,
                                         .disk = node->disk,
                                         .bus = &node->bus,
                                         .meta = &node->meta,

@@ -38,7 +38,7 @@ struct node {
     _Atomic uint32_t turn;
     const struct map *map;
     struct cluster_uuid leader;
-    uint32_t voters, alive, left;
+    uint32_t voters, alive, left, low;
     uint64_t leases, words;
     struct meta_answer answer;
     uint32_t answers;
@@ -110,12 +110,13 @@ hear_members(struct node *node, const struct meta_members *members)
     node->ahead |= stats_of(node).term < members->term;
     node->leader = members->leader;
     node->voters = members->voters;
-    node->alive = node->left = 0;
+    node->alive = node->left = node->low = 0;
     ck_assert_uint_ge(members->count, 1);
     ck_assert_uint_eq(members->members[0].subject.low, uuid_of(node->at).low);
     for (uint32_t i = 0; i < members->count; i++) {
         node->alive += members->members[i].state == GOSSIP_ALIVE;
         node->left += members->members[i].state == GOSSIP_LEFT;
+        node->low += turn_said_read(&members->members[i].meta).disk_low;
     }
 }
 

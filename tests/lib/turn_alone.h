@@ -22,6 +22,7 @@ static uint64_t features; // that it knows
 static uint32_t wanted;   // voters; 0: nobody plans them
 static uint8_t number;    // in raft's group, that another node says is its; 0: it says none
 static bool leaving;      // it says that it is about to end
+static bool disk_low;     // and that its disk is low
 static uint64_t knows;    // the features that it says; 0: it says none
 
 // What other voters of the test's do about messages of raft.
@@ -218,8 +219,9 @@ claim_of(uint32_t node, uint8_t state, uint32_t incarnation)
         if (knows != 0)
             turn_said_program("n", 1, knows, &claim->meta);
         if (number != 0)
-            turn_said_write(&(struct turn_said){.member = number, .leaving = leaving},
-                            &claim->meta);
+            turn_said_write(
+                &(struct turn_said){.member = number, .leaving = leaving, .disk_low = disk_low},
+                &claim->meta);
     }
     struct turn_input in = {.kind = TURN_IN_GOSSIP};
     in.gossip.message = &msg;

@@ -419,6 +419,16 @@ class Import(Case):
                 points = self.fine("point", "get", "docs", *range(begin, begin + 20), "--with", "vector", "--consistency", "strong")
                 self.assertEqual([point and point["vector"] for point in points], rows)
 
+    def test_more_ids_than_vectors_are_refused_with_both_counts(self) -> None:
+        ids = self.folder / "ids.txt"
+        lines = "".join(f"{id}\n" for id in range(self.ROWS + 2))
+        ids.write_text(lines)
+        said = f"ids.txt has {self.ROWS + 2} ids, but there are {self.ROWS} vectors"
+        self.refused(self.run_("import", "docs", self.input, "--ids", ids), USAGE, said)
+        self.refused(self.run_("import", "docs", self.input, "--ids", ids, "--limit", 5), USAGE, said)
+        ids.write_text("".join(f"{id}\n" for id in range(self.ROWS)) + "\n\n")  # empty lines at the end are none
+        self.assertEqual(self.fine("import", "docs", self.input, "--ids", ids)["written"], self.ROWS)
+
     def test_refused_rows_are_counted_listed_and_end_with_8(self) -> None:
         self.rows[7][1] = float("nan")
         self.rows[1700][2] = float("inf")
@@ -868,6 +878,14 @@ class Jobs(Case):
         self.assertEqual(self.fine("import", "docs", rows)["written"], 1)
         first, second = node.calls("point.upsert")
         self.assertEqual(first["op_id"], second["op_id"])
+
+    def test_rows_are_sent_as_the_file_has_them_to_a_collection_of_floats(self) -> None:
+        node = self.fake(collection__get={"name": "docs", "id": 1, "dimension": 4, "metric": "l2", "dtype": "f32", "shards": 1,
+                                          "replicas": 1, "min_insync": 1}, point__upsert={"count": 2})
+        rows = self.folder / "rows.u8bin"
+        rows.write_bytes(struct.pack("<II8B", 2, 4, *range(8)))
+        self.assertEqual(self.fine("import", "docs", rows)["written"], 2)
+        self.assertEqual(node.calls("point.upsert")[0]["vectors"], bytes(range(8)))
 
     def test_a_server_that_is_busy_for_a_moment_is_asked_again(self) -> None:
         tries = []

@@ -52,6 +52,19 @@ open_records(struct convert *convert, const struct convert_files *files, enum ro
     return OMEN_OK;
 }
 
+// More ids than vectors: one of the two files is another's. (Fewer do where --limit says so; else the work ends there.)
+static omen_status
+check_ids(struct convert *convert, const struct convert_files *files, struct omen_error *error)
+{
+    uint64_t count;
+    const omen_status status = id_source_count(&convert->ids, &count, error);
+    if (status != OMEN_OK || count <= convert->source.rows.count)
+        return status;
+    return error_set(error, OMEN_E_INVALID,
+                     "%s has %" PRIu64 " ids, but there are %" PRIu64 " vectors", files->ids, count,
+                     convert->source.rows.count);
+}
+
 omen_status
 convert_open(struct convert *convert, const struct convert_files *files, struct omen_error *error)
 {
@@ -62,6 +75,8 @@ convert_open(struct convert *convert, const struct convert_files *files, struct 
     omen_status status = source_open(files->input, format, &convert->source, error);
     if (status == OMEN_OK && files->ids != NULL)
         status = id_source_open(files->ids, files->id_form, &convert->ids, error);
+    if (status == OMEN_OK && files->ids != NULL)
+        status = check_ids(convert, files, error);
     if (status == OMEN_OK && files->payloads != NULL)
         status = payload_source_open(files->payloads, &convert->payloads, error);
     return status;
@@ -88,8 +103,7 @@ convert_prepare(struct convert *convert, struct omen_error *error)
     const enum vector_type from = rows->type, to = convert->type;
     if (convert_check_types(from, to, error) != OMEN_OK)
         return OMEN_E_DTYPE;
-    convert->given = from == to ? (omen_dtype)to : OMEN_F32;
-    convert->row_bytes = rows->dimension * vector_type_bytes((enum vector_type)convert->given);
+    convert->row_bytes = rows->dimension * vector_type_bytes(from); // whoever takes them converts
     const size_t wider =
         convert->row_bytes > rows->row_bytes ? convert->row_bytes : (size_t)rows->row_bytes;
     size_t count = BATCH_BYTES / wider;
@@ -201,7 +215,6 @@ take_record(struct convert *convert, uint64_t row, struct omen_error *error)
 static omen_status
 take_row(struct convert *convert, size_t i, struct omen_error *error)
 {
-    const struct rows *rows = &convert->source.rows;
     const uint64_t row = convert->first_row + i;
     const size_t at = convert->count;
     struct omen_error of_payload = {0};
@@ -220,12 +233,8 @@ take_row(struct convert *convert, size_t i, struct omen_error *error)
         refusals_add(&convert->refusals, row, status, error->text);
         return OMEN_OK;
     }
-    const uint8_t *from = convert->raw + i * rows->dimension * vector_type_bytes(rows->type);
-    uint8_t *to = convert->vectors + at * convert->row_bytes;
-    if ((enum vector_type)convert->given == rows->type)
-        memcpy(to, from, convert->row_bytes);
-    else
-        vector_to_f32(rows->type, from, rows->dimension, (float *)(void *)to);
+    memcpy(convert->vectors + at * convert->row_bytes, convert->raw + i * convert->row_bytes,
+           convert->row_bytes);
     convert->rows[at] = row;
     convert->count++;
     return OMEN_OK;
@@ -239,7 +248,7 @@ add_slice(struct convert *convert, size_t first, size_t count, struct omen_error
     omen_batch batch = OMEN_BATCH_INIT;
     batch.count = count;
     batch.vectors = convert->vectors + first * convert->row_bytes;
-    batch.dtype = convert->given;
+    batch.dtype = (omen_dtype)convert->source.rows.type;
     if (has_text_ids(convert))
         batch.text_ids = convert->text_ids + first;
     else

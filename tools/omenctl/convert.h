@@ -33,10 +33,9 @@ struct convert {
     size_t count;       // rows that may be added
     uint64_t first_row; // of the input
     uint8_t *raw;       // as the file has them
-    uint8_t *vectors;   // as the batch gives them: the index's type, or f32
-    omen_dtype given;
-    size_t row_bytes; // in `vectors`
-    uint64_t *rows;   // which row of the input each is
+    uint8_t *vectors;   // those of the batch, of the same type
+    size_t row_bytes;   // in `vectors`
+    uint64_t *rows;     // which row of the input each is
     uint64_t *id;
     size_t *text_at; // in texts
     const char **text_ids;
@@ -52,7 +51,8 @@ struct convert_files {
     const char *ids, *payloads; // NULL: none
     enum id_form id_form;
 };
-// Opens the three sources. As source_open; OMEN_E_INVALID where rows that have ids and payloads are given others.
+// Opens the three sources. As source_open; OMEN_E_INVALID where rows that have ids and payloads are given others, or there are more
+// ids than vectors.
 OMEN_MUST_CHECK omen_status convert_open(struct convert *convert, const struct convert_files *files,
                                          struct omen_error *error);
 // Whether rows of a file can become rows of an index: OMEN_E_DTYPE when something would be rounded to integers.

@@ -246,6 +246,24 @@ id_source_close(struct id_source *source)
     *source = (struct id_source){0};
 }
 
+omen_status
+id_source_count(struct id_source *source, uint64_t *count, struct omen_error *error)
+{
+    const off_t begin = ftello(source->file);
+    uint64_t lines = 0;
+    size_t bytes;
+    *count = source->left;
+    if (source->item_bytes > 0)
+        return OMEN_OK;
+    while (next_line(source->file, &source->line, &source->line_capacity, &bytes)) {
+        lines++;
+        *count = bytes > 0 ? lines : *count;
+    }
+    if (ferror(source->file) || fseeko(source->file, begin, SEEK_SET) != 0)
+        return error_set(error, OMEN_E_IO, "reading ids: %s", strerror(errno));
+    return OMEN_OK;
+}
+
 static omen_status
 next_npy_id(struct id_source *source, uint64_t *id, struct omen_error *error)
 {

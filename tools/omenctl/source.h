@@ -46,6 +46,9 @@ struct id_source {
 OMEN_MUST_CHECK omen_status id_source_open(const char *path, enum id_form form,
                                            struct id_source *out, struct omen_error *error);
 void id_source_close(struct id_source *source); // accepts a zeroed one
+// How many ids there are; of lines, without empty ones at the end. Before the first is read.
+OMEN_MUST_CHECK omen_status id_source_count(struct id_source *source, uint64_t *count,
+                                            struct omen_error *error);
 // The next id: `*id`, or `*text` (until the next call). OMEN_E_NOT_FOUND at the file's end. OMEN_E_ID_RANGE,
 // OMEN_E_ID_LENGTH and OMEN_E_ID_KIND mean this id only; reading goes on.
 OMEN_MUST_CHECK omen_status id_source_next(struct id_source *source, uint64_t *id,

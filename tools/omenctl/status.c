@@ -121,6 +121,9 @@ advice_of(const char *what)
                      "one of them leads within seconds"},
         {"clock",
          "set it right, and keep it so (NTP). Until then that node goes by the others' clocks"},
+        {"disk", "free some of it, or give it more: drop what nobody wants, collection optimize "
+                 "after deletes, node drain where others have room. Until then points are "
+                 "refused that have a copy there, and deletes are not"},
         {"shard", "copies are made anew by themselves where a node has room: look again, and at "
                   "node list. Where all copies in sync are lost: shard force-primary"},
         {"job", "job get says why. Ask for it again: collection build --wait, which the copies do "
@@ -263,6 +266,25 @@ check_clocks(struct checks *checks)
     }
     if (apart == 0)
         add_check(checks, "clocks", true, "none is %d s apart", CLOCK_APART_MS / 1000);
+}
+
+// Of those that are there: who is gone is in "member", and what its disk was like says nothing.
+static void
+check_disks(struct checks *checks)
+{
+    struct list_cursor cursor;
+    struct api_member member;
+    uint32_t low = 0;
+    list_begin(&cursor, checks->members.field, checks->members.list);
+    while (list_next(&cursor, &member)) {
+        if (member.disk_low == 0 || (member.state != API_ALIVE && member.state != API_SUSPECT))
+            continue;
+        low++;
+        add_check(checks, "disk", false, "that of %.*s has less left than its reserve",
+                  (int)member.name.count, member.name.bytes);
+    }
+    if (low == 0)
+        add_check(checks, "disks", true, "none has less left than its reserve");
 }
 
 // As the cluster's own count of degraded shards has it: who is suspect may live, and the map keeps the copies of the dead until somebody
@@ -490,6 +512,7 @@ check_all(struct checks *checks)
     if (code == EXIT_FINE) {
         check_members(checks);
         check_clocks(checks);
+        check_disks(checks);
         code = check_metadata(checks, client);
     }
     if (code == EXIT_FINE)

@@ -196,6 +196,27 @@ report_progress(void *context, uint64_t linked, uint64_t total)
     return stop ? 1 : 0;
 }
 
+// Builds, where Ctrl-C is heard, and goes on with `then`, if there is any. False, and an exception is set: something went wrong.
+static bool
+build_then(struct index *self, omen_build_options *options, struct progress *progress,
+           omen_status (*then)(omen_index_t))
+{
+    options->progress = report_progress;
+    options->context = progress;
+    omen_index_t handle = index_enter(self);
+    if (handle == NULL)
+        return false;
+    omen_status status;
+    Py_BEGIN_ALLOW_THREADS
+    status = omen_build(handle, options);
+    if (status == OMEN_OK && then != NULL)
+        status = then(handle);
+    Py_END_ALLOW_THREADS
+    interrupt_raise(&progress->interrupt, status);
+    index_leave(self);
+    return status == OMEN_OK && !progress->interrupt.came;
+}
+
 int
 arg_backend(PyObject *argument, omen_backend *out)
 {
@@ -263,19 +284,8 @@ index_build(PyObject *object, PyObject *const *args, Py_ssize_t count, PyObject 
                      Py_TYPE(progress.function));
         return NULL;
     }
-    options.progress = report_progress;
-    options.context = &progress;
     options.report = &report;
-    omen_index_t handle = index_enter(self);
-    if (handle == NULL)
-        return NULL;
-    omen_status status;
-    Py_BEGIN_ALLOW_THREADS
-    status = omen_build(handle, &options);
-    Py_END_ALLOW_THREADS
-    interrupt_raise(&progress.interrupt, status);
-    index_leave(self);
-    return status == OMEN_OK && !progress.interrupt.came ? build_report(&report) : NULL;
+    return build_then(self, &options, &progress, NULL) ? build_report(&report) : NULL;
 }
 
 // Links first, where Ctrl-C is heard, and what is left for omen_flush is short.
@@ -287,20 +297,7 @@ index_flush(PyObject *object, PyObject *unused)
     struct progress progress = {.function = NULL};
     omen_build_options options = OMEN_BUILD_OPTIONS_INIT;
     options.backend = OMEN_BACKEND_CPU; // as omen_flush
-    options.progress = report_progress;
-    options.context = &progress;
-    omen_index_t handle = index_enter(self);
-    if (handle == NULL)
-        return NULL;
-    omen_status status;
-    Py_BEGIN_ALLOW_THREADS
-    status = omen_build(handle, &options);
-    if (status == OMEN_OK)
-        status = omen_flush(handle);
-    Py_END_ALLOW_THREADS
-    interrupt_raise(&progress.interrupt, status);
-    index_leave(self);
-    return status == OMEN_OK && !progress.interrupt.came ? Py_NewRef(Py_None) : NULL;
+    return build_then(self, &options, &progress, omen_flush) ? Py_NewRef(Py_None) : NULL;
 }
 
 // ---- recall ----

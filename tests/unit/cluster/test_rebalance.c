@@ -399,7 +399,7 @@ START_TEST(a_proposal_is_repeated_after_a_while_and_not_before)
     world_init(&world, 1);
     world_node(&world, "a", 100);
     world_collection(&world, "docs", 1, 1);
-    const struct node_health health = {1, true, false, false};
+    const struct node_health health = {.node = 1, .alive = true};
     struct rebalance_input input = {.map = &world.map, .health = &health, .health_count = 1};
     for (uint32_t i = 0; i < 3; i++) {
         rebalance_step(&world.rebalance, &input, &world.output);

@@ -59,7 +59,8 @@ START_TEST(the_copy_that_is_known_to_have_the_most_is_promoted)
     const uint32_t other = old == 3 ? 2 : 3;
     struct node_health health[3];
     for (uint32_t i = 0; i < 3; i++)
-        health[i] = (struct node_health){i + 1, i + 1 != old, i + 1 == old, false};
+        health[i] =
+            (struct node_health){.node = i + 1, .alive = i + 1 != old, .lease_void = i + 1 == old};
     for (uint64_t term = 1; term <= 2; term++) {
         const struct replica_seen seen[] = {
             {shard->id, world_replica(&world, shard->id, other), term, term == 1 ? 100 : 1},

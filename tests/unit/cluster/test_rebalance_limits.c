@@ -151,7 +151,7 @@ END_TEST
 START_TEST(a_node_of_which_nothing_is_known_counts_as_dead)
 {
     begin(3, 3, 2);
-    const struct node_health health[] = {{2, true, false, false}};
+    const struct node_health health[] = {{.node = 2, .alive = true}};
     const struct rebalance_input input = {
         .now_ns = world.now_ns, .map = &world.map, .health = health, .health_count = 1};
     rebalance_init(&world.rebalance, &world.rebalance.config, 1);
@@ -204,7 +204,7 @@ START_TEST(a_shard_that_lost_its_primary_gets_another)
                                 (struct shard_step){.kind = STEP_LOST, .replica = shard->primary}),
                      OMEN_OK);
     const struct node_health health[] = {
-        {1, true, false, false}, {2, true, false, false}, {3, true, false, false}};
+        {.node = 1, .alive = true}, {.node = 2, .alive = true}, {.node = 3, .alive = true}};
     const struct replica_seen seen[] = {
         {world.map.shards[1].id, world_replica(&world, shard->id, 6 - old - best), 9, 9},
         {shard->id, world_replica(&world, world.map.shards[1].id, 1), 9, 9},

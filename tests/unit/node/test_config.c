@@ -91,6 +91,7 @@ START_TEST(what_is_not_said_has_a_default)
     ck_assert(!config.admin_said);
     ck_assert_uint_eq(config.slow_ms, 100);
     ck_assert_uint_eq(config.leave_ms, 5000);
+    ck_assert_uint_eq(config.disk_reserve, 5);
     ck_assert_uint_eq(config.build_wait_ms, 30000);
     ck_assert_uint_eq(config.build_require_ms, 600000);
     ck_assert_uint_eq(config.limits.connections, 1024);
@@ -106,16 +107,17 @@ END_TEST
 START_TEST(every_option_is_read_from_all_three_places_alike)
 {
     struct config by_file, by_environment;
-    write_file(path,
-               "# a comment\n"
-               "data: here\nroles: [data, router]\nlisten: 127.0.0.1:1\npeer: \"[::1]:2\"\n"
-               "advertise: 127.0.0.2:3\njoin:\n  - 127.0.0.3:4\n  - 127.0.0.4\nname: n-1\n"
-               "zone: z_1\ninsecure: true\ncluster-key: k\nprofile: fast\nweight: 7\n"
-               "metadata-voters: 5\nthreads: 9\nadmin: 127.0.0.5\nslow-ms: 0\nleave-ms: "
-               "600000\nbuild-wait-ms: 0\nbuild-require-ms: 86400000\nmax-connections: 2\n"
-               "max-connections-per-address: 3\nmax-in-flight: 4\nmax-frame-bytes: 65536\n"
-               "hello-timeout-ms: 100\nidle-timeout-ms: 1000\nkey-rate: 5\nlog-level: debug\n",
-               0644);
+    write_file(
+        path,
+        "# a comment\n"
+        "data: here\nroles: [data, router]\nlisten: 127.0.0.1:1\npeer: \"[::1]:2\"\n"
+        "advertise: 127.0.0.2:3\njoin:\n  - 127.0.0.3:4\n  - 127.0.0.4\nname: n-1\n"
+        "zone: z_1\ninsecure: true\ncluster-key: k\nprofile: fast\nweight: 7\n"
+        "metadata-voters: 5\nthreads: 9\nadmin: 127.0.0.5\nslow-ms: 0\ndisk-reserve: 50\nleave-ms: "
+        "600000\nbuild-wait-ms: 0\nbuild-require-ms: 86400000\nmax-connections: 2\n"
+        "max-connections-per-address: 3\nmax-in-flight: 4\nmax-frame-bytes: 65536\n"
+        "hello-timeout-ms: 100\nidle-timeout-ms: 1000\nkey-rate: 5\nlog-level: debug\n",
+        0644);
     ck_assert_msg(READ(nothing, "--config", path) == CONFIG_RUN, "%s", error.text);
     by_file = config;
     char *environment[] = {(char *)"OMEN_DATA=here",
@@ -134,6 +136,7 @@ START_TEST(every_option_is_read_from_all_three_places_alike)
                            (char *)"OMEN_THREADS=9",
                            (char *)"OMEN_ADMIN=127.0.0.5:7780",
                            (char *)"OMEN_SLOW_MS=0",
+                           (char *)"OMEN_DISK_RESERVE=50",
                            (char *)"OMEN_LEAVE_MS=600000",
                            (char *)"OMEN_BUILD_WAIT_MS=0",
                            (char *)"OMEN_BUILD_REQUIRE_MS=86400000",
@@ -154,11 +157,12 @@ START_TEST(every_option_is_read_from_all_three_places_alike)
         READ(nothing, "--data", "here", "--roles", "data,router", "--listen", "127.0.0.1:1",
              "--peer", "[::1]:2", "--advertise", "127.0.0.2:3", "--join", "127.0.0.3:4,127.0.0.4",
              "--name", "n-1", "--zone=z_1", "--insecure", "--cluster-key", "k", "--profile", "fast",
-             "--weight", "7", "--metadata-voters", "5", "--threads", "9", "--admin", "127.0.0.5:",
-             "--slow-ms=0", "--leave-ms=600000", "--build-wait-ms=0", "--build-require-ms=86400000",
-             "--max-connections", "2", "--max-connections-per-address", "3", "--max-in-flight", "4",
-             "--max-frame-bytes", "65536", "--hello-timeout-ms", "100", "--idle-timeout-ms", "1000",
-             "--key-rate", "5", "--log-level", "debug") == CONFIG_RUN,
+             "--weight", "7", "--metadata-voters", "5", "--threads", "9", "--admin",
+             "127.0.0.5:", "--slow-ms=0", "--disk-reserve=50", "--leave-ms=600000",
+             "--build-wait-ms=0", "--build-require-ms=86400000", "--max-connections", "2",
+             "--max-connections-per-address", "3", "--max-in-flight", "4", "--max-frame-bytes",
+             "65536", "--hello-timeout-ms", "100", "--idle-timeout-ms", "1000", "--key-rate", "5",
+             "--log-level", "debug") == CONFIG_RUN,
         "%s", error.text);
     ck_assert_str_eq(by_file.file, path);
     memset(by_file.file, 0, sizeof by_file.file);
@@ -169,6 +173,7 @@ START_TEST(every_option_is_read_from_all_three_places_alike)
     claim_address(&config.admin, "127.0.0.5:7780");
     ck_assert(config.admin_said);
     ck_assert_uint_eq(config.slow_ms, 0);
+    ck_assert_uint_eq(config.disk_reserve, 50);
     ck_assert_uint_eq(config.leave_ms, 600000);
     ck_assert_uint_eq(config.roles, NODE_DATA | NODE_ROUTER);
     ck_assert_uint_eq(config.join_count, 2);
@@ -215,6 +220,8 @@ START_TEST(a_wrong_value_is_named_with_its_place)
                 "--slow-ms: \"soon\" is no number");
     claim_wrong(READ(nothing, "--data", "d", "--leave-ms", "600001"), EXIT_BAD_OPTION,
                 "--leave-ms: \"600001\" is no number from 0 to 600000");
+    claim_wrong(READ(nothing, "--data", "d", "--disk-reserve", "51"), EXIT_BAD_OPTION,
+                "--disk-reserve: \"51\" is no number from 0 to 50");
     claim_wrong(READ(nothing, "--data", "d", "--build-wait-ms", "86400001"), EXIT_BAD_OPTION,
                 "--build-wait-ms: \"86400001\" is no number from 0 to 86400000");
     claim_wrong(READ(nothing, "--data", "d", "--build-require-ms", "86400001"), EXIT_BAD_OPTION,

@@ -2,6 +2,8 @@
 //
 // Shape: shell.
 #include "node/events.h"
+
+#include "node/turn_said.h"
 #include "tests/lib/check_main.h"
 #include "tests/lib/cluster_world.h"
 
@@ -179,6 +181,24 @@ START_TEST(members_are_told_of_when_their_state_changes)
 }
 END_TEST
 
+START_TEST(a_disk_is_told_of_when_it_becomes_low_and_when_it_is_fine_again)
+{
+    struct gossip_claim then = {.subject = {1, 1}, .boot = 1}, now = then;
+    turn_said_write(&(struct turn_said){.member = 1, .disk_low = true}, &now.meta);
+    events_of_members(&ring, 9, (struct event_members){&then, 1}, (struct event_members){&now, 1});
+    events_of_members(&ring, 9, (struct event_members){&now, 1}, (struct event_members){&now, 1});
+    ck_assert_uint_eq(ring.count, 1);
+    ck_assert_str_eq(event_after(&ring, 0)->kind, "disk-low");
+    ck_assert_uint_eq(event_after(&ring, 0)->node.high, 1);
+    events_of_members(&ring, 9, (struct event_members){&now, 1}, (struct event_members){&then, 1});
+    ck_assert_uint_eq(ring.count, 2);
+    ck_assert_str_eq(event_after(&ring, 1)->kind, "disk-fine");
+    events_of_members(&ring, 9, (struct event_members){NULL, 0}, (struct event_members){&now, 1});
+    ck_assert_uint_eq(ring.count, 4); // and that it is there
+    ck_assert_str_eq(event_after(&ring, 2)->kind, "disk-low");
+}
+END_TEST
+
 START_TEST(the_last_are_kept_and_those_before_are_passed_over)
 {
     for (uint32_t i = 0; i < EVENTS_MAX + 10; i++) {
@@ -205,6 +225,7 @@ events_suite(void)
     tcase_add_test(tcase, collections_and_aliases_come_change_and_go);
     tcase_add_test(tcase, shards_open_change_hands_and_split);
     tcase_add_test(tcase, a_shard_opens_when_its_copies_are_there_and_ends_when_its_children_are);
+    tcase_add_test(tcase, a_disk_is_told_of_when_it_becomes_low_and_when_it_is_fine_again);
     tcase_add_test(tcase, members_are_told_of_when_their_state_changes);
     tcase_add_test(tcase, the_last_are_kept_and_those_before_are_passed_over);
     suite_add_tcase(suite, tcase);

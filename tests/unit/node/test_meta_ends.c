@@ -44,6 +44,30 @@ START_TEST(a_leader_that_is_about_to_end_has_another_lead_and_is_gone_at_once)
 }
 END_TEST
 
+static bool
+has_low_disks(struct node *node, uint64_t count)
+{
+    return node->low == count;
+}
+
+START_TEST(all_nodes_hear_of_a_low_disk_and_that_it_is_fine_again_and_nobody_leaves)
+{
+    start_all();
+    claim_whole();
+    const struct node *leader = leader_of(&nodes[0]);
+    for (uint64_t low = 1; low <= 2; low++) {
+        meta_disk(nodes[low].meta, META_DISK_LOW);
+        for (uint32_t i = 0; i < NODES; i++)
+            wait_until(&nodes[i], has_low_disks, low);
+    }
+    meta_disk(nodes[2].meta, META_DISK_FINE);
+    for (uint32_t i = 0; i < NODES; i++)
+        wait_until(&nodes[i], has_low_disks, 1);
+    ck_assert(!meta_has_left(nodes[1].meta));
+    ck_assert_ptr_eq(leader_of(&nodes[0]), leader);
+}
+END_TEST
+
 START_TEST(who_is_alone_has_nobody_to_wait_for)
 {
     start(&nodes[0]);
@@ -156,6 +180,7 @@ node_meta_ends_suite(void)
     TCase *tcase = tcase_create("meta_ends");
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, a_leader_that_is_about_to_end_has_another_lead_and_is_gone_at_once);
+    tcase_add_test(tcase, all_nodes_hear_of_a_low_disk_and_that_it_is_fine_again_and_nobody_leaves);
     tcase_add_test(tcase, who_is_alone_has_nobody_to_wait_for);
     tcase_add_test(tcase, a_router_has_no_log_and_gets_every_map_from_whoever_is_there);
     tcase_add_test(tcase, a_router_that_is_started_again_finds_the_others_by_itself);

@@ -118,6 +118,17 @@ START_TEST(requests_are_counted_by_method_and_status)
 }
 END_TEST
 
+START_TEST(a_disk_has_its_size_what_is_left_the_reserve_and_whether_it_is_low)
+{
+    (void)reserve_look(&hosts->reserve, 5, (struct reserve_disk){1000, 49});
+    write_text();
+    claim_line("\nomen_disk_size_bytes 1000\n");
+    claim_line("\nomen_disk_available_bytes 49\n");
+    claim_line("\nomen_disk_reserve_bytes 50\n");
+    claim_line("\nomen_disk_low 1\n");
+}
+END_TEST
+
 START_TEST(a_builder_says_what_it_has_made)
 {
     build = (struct build_stats){.jobs = 5, .graphs = 9, .rows = 1000, .failed = 2};
@@ -181,6 +192,7 @@ suite(void)
     tcase_add_test(tcase, every_row_of_the_table_is_there_once);
     tcase_add_test(tcase, before_there_is_a_node_there_is_a_process);
     tcase_add_test(tcase, requests_are_counted_by_method_and_status);
+    tcase_add_test(tcase, a_disk_has_its_size_what_is_left_the_reserve_and_whether_it_is_low);
     tcase_add_test(tcase, a_builder_says_what_it_has_made);
     tcase_add_test(tcase, copies_are_counted_by_role_and_shown_by_shard);
     tcase_add_test(tcase, what_a_text_has_no_memory_for_is_not_hidden);

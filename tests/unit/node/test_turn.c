@@ -705,6 +705,56 @@ START_TEST(who_leads_the_metadata_hands_it_to_nobody_without_a_vote)
 }
 END_TEST
 
+START_TEST(a_disk_that_is_low_is_said_until_it_is_not)
+{
+    number = 2;
+    weight = 100;
+    begin(100);
+    for (int low = 1; low >= 0; low--) {
+        step((struct turn_input){.kind = TURN_IN_DISK, .disk_low = low != 0});
+        ck_assert_uint_eq(out.wake_ns, now_ns); // at once
+        for (int i = 0; i < 500 && turn_said_read(&turn.gossip.self.meta).disk_low != (low != 0);
+             i++) {
+            now_ns += 10 * MS;
+            step((struct turn_input){.kind = TURN_IN_WAKE});
+            settle();
+        }
+        const struct turn_said said = turn_said_read(&turn.gossip.self.meta);
+        ck_assert(said.disk_low == (low != 0));
+        ck_assert(!said.leaving);
+        ck_assert_uint_eq(turn.health[0].disk_low, 0);
+        step((struct turn_input){.kind = TURN_IN_WAKE});
+    }
+    ck_assert(!turn.leaving);
+    number = 0;
+    weight = 0;
+    end();
+}
+END_TEST
+
+// To count a low disk as a node that ends would have the leader hand over everything that it leads, and a node that ends wait for nobody.
+START_TEST(a_node_whose_disk_is_low_does_not_leave)
+{
+    number = 2;
+    begin_with_shard();
+    disk_low = true;
+    claim_of_node_2(GOSSIP_ALIVE, 1);
+    ck_assert_uint_eq(turn.leaving_seen, 0);
+    ck_assert(!turn_has_left(&turn)); // it could lead: a failover would be worse
+    turn.plan_at_ns = now_ns;
+    step((struct turn_input){.kind = TURN_IN_WAKE});
+    const uint32_t row = turn.health[0].node == 2 ? 0 : 1;
+    ck_assert_uint_eq(turn.health[row].node, 2);
+    ck_assert(turn.health[row].alive);
+    ck_assert(turn.health[row].disk_low);
+    ck_assert(!turn.health[row].leaving);
+    ck_assert(!turn.health[1 - row].disk_low);
+    disk_low = false;
+    number = 0;
+    end();
+}
+END_TEST
+
 // Who follows has all of the log, who only hears none of it. Gossip says of 2 that it is there, dead, or about to end itself.
 static const struct {
     enum voter second, third;
@@ -835,6 +885,8 @@ node_turn_suite(void)
     tcase_add_test(tcase, a_joint_group_is_left_and_a_learner_that_is_nobody_goes);
     tcase_add_test(tcase, a_node_has_left_when_nobody_who_is_there_could_lead_what_it_leads);
     tcase_add_test(tcase, who_leads_the_metadata_hands_it_to_nobody_without_a_vote);
+    tcase_add_test(tcase, a_disk_that_is_low_is_said_until_it_is_not);
+    tcase_add_test(tcase, a_node_whose_disk_is_low_does_not_leave);
     tcase_add_test(tcase, a_look_at_1024_nodes_is_no_million_comparisons);
     tcase_add_test(tcase, an_address_to_meet_is_asked_in_the_same_turn);
     suite_add_tcase(suite, tcase);

@@ -7,7 +7,8 @@
 
 START_TEST(what_is_written_is_read_and_a_name_behind_it_stays)
 {
-    const struct turn_said said = {0x0102030405060708, UINT64_MAX - 1, 255, true};
+    const struct turn_said said = {0x0102030405060708, UINT64_MAX - 1, 255, (_i & 1) != 0,
+                                   (_i & 2) != 0};
     struct gossip_meta meta = {.data_bytes = TURN_SAID_BYTES + 1};
     meta.data[TURN_SAID_BYTES] = 'n';
     turn_said_write(&said, &meta);
@@ -19,9 +20,43 @@ START_TEST(what_is_written_is_read_and_a_name_behind_it_stays)
 }
 END_TEST
 
+// What programs of before the bit of the disk wrote and read: 0, or 1 of who is about to end; and nothing else than 0 is handed anything.
+START_TEST(who_has_room_says_what_it_always_said_and_a_low_disk_is_no_0)
+{
+    static const uint8_t said_before[2][TURN_SAID_BYTES] = {
+        {7, 6, 5, 4, 3, 2, 1, 0, 9, 0, 0, 0, 0, 0, 0, 0, 3, 0},
+        {7, 6, 5, 4, 3, 2, 1, 0, 9, 0, 0, 0, 0, 0, 0, 0, 3, 1}};
+    for (uint8_t leaving = 0; leaving < 2; leaving++)
+        for (uint8_t low = 0; low < 2; low++) {
+            const struct turn_said said = {0x0001020304050607, 9, 3, leaving, low};
+            struct gossip_meta meta = {0};
+            turn_said_write(&said, &meta);
+            ck_assert_uint_eq(meta.data_bytes, TURN_SAID_BYTES);
+            if (!low)
+                ck_assert_mem_eq(meta.data, said_before[leaving], TURN_SAID_BYTES);
+            ck_assert_mem_eq(meta.data, said_before[leaving], TURN_SAID_BYTES - 1);
+            ck_assert_uint_eq(meta.data[TURN_SAID_BYTES - 1], leaving + 2u * low);
+            memcpy(meta.data, said_before[leaving], TURN_SAID_BYTES); // an older program says it
+            const struct turn_said read = turn_said_read(&meta);
+            ck_assert(read.leaving == leaving);
+            ck_assert(!read.disk_low);
+        }
+}
+END_TEST
+
+// A newer one may have more reasons, of which this one knows nothing.
+START_TEST(bits_that_nobody_knows_yet_say_nothing)
+{
+    struct gossip_meta meta = {.data_bytes = TURN_SAID_BYTES};
+    meta.data[TURN_SAID_BYTES - 1] = 0xfc;
+    const struct turn_said read = turn_said_read(&meta), nothing = {0};
+    ck_assert(turn_said_equal(&read, &nothing));
+}
+END_TEST
+
 START_TEST(who_says_too_little_says_nothing)
 {
-    const struct turn_said said = {1, 2, 3, true}, nothing = {0};
+    const struct turn_said said = {1, 2, 3, true, true}, nothing = {0};
     struct gossip_meta meta = {0};
     turn_said_write(&said, &meta);
     ck_assert_uint_eq(meta.data_bytes, TURN_SAID_BYTES);
@@ -33,7 +68,7 @@ END_TEST
 
 START_TEST(name_and_features_are_read_behind_what_changes)
 {
-    const struct turn_said said = {1, 2, 3, true};
+    const struct turn_said said = {1, 2, 3, true, true};
     char longest[TURN_SAID_NAME_MAX];
     memset(longest, 'n', sizeof longest);
     for (uint32_t bytes = 0; bytes <= TURN_SAID_NAME_MAX; bytes++) {
@@ -72,10 +107,13 @@ END_TEST
 
 START_TEST(two_that_differ_in_one_thing_differ)
 {
-    const struct turn_said said = {1, 2, 3, false};
-    const struct turn_said others[] = {
-        {9, 2, 3, false}, {1, 9, 3, false}, {1, 2, 9, false}, {1, 2, 3, true}};
-    for (int i = 0; i < 4; i++)
+    const struct turn_said said = {1, 2, 3, false, false};
+    const struct turn_said others[] = {{9, 2, 3, false, false},
+                                       {1, 9, 3, false, false},
+                                       {1, 2, 9, false, false},
+                                       {1, 2, 3, true, false},
+                                       {1, 2, 3, false, true}};
+    for (int i = 0; i < 5; i++)
         ck_assert(!turn_said_equal(&said, &others[i]));
 }
 END_TEST
@@ -85,7 +123,9 @@ suite(void)
 {
     Suite *suite = suite_create("node/turn_said");
     TCase *tcase = tcase_create("said");
-    tcase_add_test(tcase, what_is_written_is_read_and_a_name_behind_it_stays);
+    tcase_add_loop_test(tcase, what_is_written_is_read_and_a_name_behind_it_stays, 0, 4);
+    tcase_add_test(tcase, who_has_room_says_what_it_always_said_and_a_low_disk_is_no_0);
+    tcase_add_test(tcase, bits_that_nobody_knows_yet_say_nothing);
     tcase_add_test(tcase, who_says_too_little_says_nothing);
     tcase_add_test(tcase, name_and_features_are_read_behind_what_changes);
     tcase_add_test(tcase, a_name_with_nothing_behind_it_is_a_name_of_who_knows_no_feature);

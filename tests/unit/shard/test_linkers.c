@@ -2,14 +2,19 @@
 //
 // Labels: tsan
 #include <check.h>
+#include <pthread.h>
 #include <stdlib.h>
 
+#include "base/os_wait.h"
 #include "base/prng.h"
 #include "shard/linkers.h"
 #include "tests/lib/check_main.h"
 
 #define DIM 4u
 #define ROWS 3000u
+#define TURNOVER 2500u // rows that a compaction finds erased, and as many new ones
+#define LATE_ROWS 50u  // one step between two compactions would do
+#define COMPACTIONS_MAX 400u
 
 static struct linkers linkers;
 static struct hnsw *hnsw;
@@ -190,6 +195,62 @@ START_TEST(drainer_leaves_when_its_rows_are_linked_and_others_write_on)
 }
 END_TEST
 
+static _Atomic bool drained;
+static _Atomic uint32_t compacted; // times
+static pthread_t compactor;
+static bool compacts;
+
+// The oldest rows make room for as many new ones, again and again. There is hardly a moment between two compactions.
+static void *
+compact_on(void *unused)
+{
+    struct scratch *own;
+    (void)unused;
+    ck_assert_int_eq(scratch_open(&own), OMEN_OK);
+    while (!atomic_load(&drained) && atomic_load(&compacted) < COMPACTIONS_MAX) {
+        struct hnsw *old = hnsw, *new;
+        linkers_pause(&linkers);
+        for (uint32_t slot = 0; slot < TURNOVER; slot++)
+            ck_assert(hnsw_erase(hnsw, slot));
+        publish(TURNOVER);
+        ck_assert_int_eq(hnsw_compact(old, own, &new), OMEN_OK);
+        hnsw = new;
+        linkers_resume(&linkers, new);
+        hnsw_close(old);
+        atomic_fetch_add(&compacted, 1);
+        os_wake_all(&compacted);
+    }
+    scratch_close(own);
+    return unused;
+}
+
+static int
+start_compacting(void *context, uint64_t linked, uint64_t total)
+{
+    (void)context;
+    ck_assert_uint_le(linked, total);
+    if (!compacts)
+        ck_assert_int_eq(pthread_create(&compactor, NULL, compact_on, NULL), 0);
+    compacts = true;
+    while (atomic_load(&compacted) == 0) // before all is linked
+        os_wait(&compacted, 0);
+    return 0;
+}
+
+START_TEST(drainer_leaves_beside_compactions_without_end)
+{
+    const struct linkers_watch watch = {.progress = start_compacting};
+    open_with(2);
+    publish(ROWS);
+    ck_assert_int_eq(linkers_drain(&linkers, NULL, scratch), OMEN_OK);
+    publish(LATE_ROWS); // nobody else works on it
+    ck_assert_int_eq(linkers_drain(&linkers, &watch, scratch), OMEN_OK);
+    atomic_store(&drained, true);
+    ck_assert_int_eq(pthread_join(compactor, NULL), 0);
+    ck_assert_uint_lt(atomic_load(&compacted), COMPACTIONS_MAX);
+}
+END_TEST
+
 static Suite *
 suite(void)
 {
@@ -198,6 +259,7 @@ suite(void)
     tcase_add_checked_fixture(tcase, NULL, teardown);
     tcase_add_loop_test(tcase, draining_leaves_no_tail, 0, 4);
     tcase_add_test(tcase, drainer_leaves_when_its_rows_are_linked_and_others_write_on);
+    tcase_add_test(tcase, drainer_leaves_beside_compactions_without_end);
     tcase_add_test(tcase, one_thread_links_in_the_call_that_wakes);
     tcase_add_test(tcase, nothing_is_linked_during_a_pause);
     tcase_add_test(tcase, what_is_held_back_waits_while_it_is_few_rows_and_its_time_is_not_over);

@@ -140,7 +140,7 @@ kinds! {
     ReadOnly = OMEN_E_READ_ONLY,
     /// The index is closed.
     Closed = OMEN_E_CLOSED,
-    /// The progress closure stopped the wait.
+    /// The progress closure stopped the wait, or [`Search::stop`](crate::Search::stop) was true.
     Cancelled = OMEN_E_CANCELLED,
     /// A mistake of the engine's.
     Internal = OMEN_E_INTERNAL,

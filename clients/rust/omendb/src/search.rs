@@ -2,7 +2,9 @@
 
 use std::ffi::CString;
 use std::mem::{size_of, zeroed};
-use std::os::raw::c_void;
+use std::os::raw::{c_int, c_void};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{check, Error, ErrorKind, Result};
@@ -39,6 +41,7 @@ pub struct Search {
     deadline: Option<Duration>,
     threads: u32,
     backend: Backend,
+    stop: Option<Arc<AtomicBool>>,
 }
 
 impl Search {
@@ -89,6 +92,26 @@ impl Search {
         self
     }
 
+    /// [`Index::search_batch`], [`Index::knn_exact`] and [`Index::recall`] look at `stop` ten times a second, and when it is true end
+    /// with [`ErrorKind::Cancelled`]. Another thread, or a signal's handler, sets it.
+    ///
+    /// ```
+    /// use std::sync::atomic::{AtomicBool, Ordering};
+    /// use std::sync::Arc;
+    ///
+    /// let stop = Arc::new(AtomicBool::new(false));
+    /// let options = omendb::Search::new().exact(true).stop(Arc::clone(&stop));
+    /// # let index = omendb::Index::builder(2).open()?;
+    /// # index.add(&[[1.0_f32, 0.0], [0.0, 1.0]])?;
+    /// let hits = index.search_batch(&[[1.0_f32, 0.1]], 1, &options)?; // elsewhere: stop.store(true, Ordering::Relaxed)
+    /// # stop.store(true, Ordering::Relaxed);
+    /// # Ok::<(), omendb::Error>(())
+    /// ```
+    pub fn stop(mut self, stop: Arc<AtomicBool>) -> Self {
+        self.stop = Some(stop);
+        self
+    }
+
     /// Of a search of many queries; 0: one per core.
     pub fn threads(mut self, threads: u32) -> Self {
         self.threads = threads;
@@ -122,9 +145,16 @@ impl Search {
             deadline_us: self.deadline.map_or(0, micros),
             threads: self.threads,
             backend: self.backend.to_raw(),
+            stop: self.stop.as_ref().map(|_| is_stopped as unsafe extern "C" fn(*mut c_void) -> c_int),
+            context: self.stop.as_ref().map_or(std::ptr::null_mut(), |stop| Arc::as_ptr(stop) as *mut c_void),
             ..Default::default()
         })
     }
+}
+
+unsafe extern "C" fn is_stopped(context: *mut c_void) -> c_int {
+    // SAFETY: it is the `stop` of the call's options, which live until the call is over.
+    unsafe { &*context.cast::<AtomicBool>() }.load(Ordering::Relaxed).into()
 }
 
 /// 0 would mean no deadline, so the shortest is one microsecond.

@@ -1,6 +1,8 @@
 //! Searching, upkeep, threads, and closures that panic on the other side of C.
 use std::ops::ControlFlow;
 use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
 use std::time::Duration;
 
 use omendb::{Backend, Batch, Build, ErrorKind, Index, Metric, Search, Strategy, Vectors};
@@ -180,6 +182,23 @@ fn recall_is_measured_and_calibrated() {
         .search_with(&[0.5_f32; DIMENSION], 5, &Search::new().deadline(Duration::from_secs(60)))
         .unwrap();
     assert!(!hits.report().cut_by_deadline);
+}
+
+/// More than can be done before it is looked for the first time.
+#[test]
+fn what_takes_long_ends_when_it_is_told_to_stop() {
+    let (index, _) = filled(20_000);
+    let queries = numbers(200_000 * DIMENSION);
+    let stop = Arc::new(AtomicBool::new(true));
+    let options = Search::new().exact(true).stop(Arc::clone(&stop));
+    assert_eq!(kind(index.search_batch(&queries, 1, &options)), ErrorKind::Cancelled);
+    assert_eq!(
+        kind(index.knn_exact(&queries, 1, &options.clone().backend(Backend::Cpu))),
+        ErrorKind::Cancelled
+    );
+    assert_eq!(kind(index.recall(20_000, 1, &options)), ErrorKind::Cancelled);
+    stop.store(false, Ordering::Relaxed);
+    assert_eq!(index.search_batch(&queries[..10 * DIMENSION], 1, &options).unwrap().len(), 10);
 }
 
 #[test]
