@@ -84,6 +84,23 @@ wait_for_other(struct shard *shard, const struct linkers_watch *watch)
     }
 }
 
+// Takes `builds`; false: `watch` said that nobody wants it any more. Who builds holds it, and is not waited for in a lock, where nobody
+// would ask.
+static bool
+builds_take(struct shard *shard, const struct linkers_watch *watch)
+{
+    while (watch != NULL && watch->progress != NULL) {
+        if (!wait_for_other(shard, watch))
+            return false;
+        if (lock_try(&shard->builds))
+            return true;
+        if (!atomic_load_explicit(&shard->bulk_going, memory_order_acquire))
+            break; // it is no build
+    }
+    lock_acquire(&shard->builds);
+    return true;
+}
+
 // In rows, as whoever waits for linking counts.
 static int
 report(void *context, uint64_t done, uint64_t total)
@@ -291,11 +308,9 @@ build_by(struct shard *shard, const struct bulk_order *order, struct backend *ba
     const bool device = backend_maker(backend) != NULL;
     if (device)
         atomic_fetch_add_explicit(&shard->bulk_give_way, 1, memory_order_relaxed);
-    else
-        made->cancelled = !wait_for_other(shard, order->watch);
+    made->cancelled = !builds_take(shard, device ? NULL : order->watch);
     omen_status status = OMEN_OK;
     if (!made->cancelled) {
-        lock_acquire(&shard->builds);
         status = build(shard, order, backend, made);
         lock_release(&shard->builds);
     }
@@ -443,6 +458,18 @@ build_unasked(void *context)
     (void)!build(unasked->shard, NULL, NULL, &unasked->made);
 }
 
+// On a thread of its own: a linker's priority could not be raised again. Said before there is one, so that who wants to build sees why
+// he has to wait.
+static void
+build_behind(struct unasked *unasked)
+{
+    struct shard *shard = unasked->shard;
+    tell(shard, true, 0, hnsw_count(shard_generation(shard)->hnsw));
+    os_thread_run_behind(build_unasked, unasked);
+    if (atomic_load_explicit(&shard->bulk_going, memory_order_relaxed))
+        tell(shard, false, 0, 0); // nothing was to be built
+}
+
 // Does not wait for whoever builds or compacts, or is about to: there are rows to be linked meanwhile.
 bool
 shard_spare(void *context)
@@ -455,8 +482,7 @@ shard_spare(void *context)
         return false;
     struct unasked unasked = {.shard = shard};
     if (atomic_exchange_explicit(&shard->bulk_due, 0, memory_order_acquire) != 0)
-        os_thread_run_behind(build_unasked,
-                             &unasked); // a linker's priority could not be raised again
+        build_behind(&unasked);
     lock_release(&shard->builds);
     return unasked.made.built;
 }

@@ -238,7 +238,7 @@ class MethodError(OmenError, NotImplementedError):
     status = -34
 
 
-class QuotaError(OmenError):
+class QuotaError(OmenError, RuntimeError):
     """Of a server: the collection is at its quota (`memory_quota`, `disk_quota`); nothing was changed."""
 
     status = -35

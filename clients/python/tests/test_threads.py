@@ -191,7 +191,7 @@ def test_a_signal_ends_a_flush(rng):
         tails.append(index.stats()["tail"])
         raise Alarm
 
-    rows = rng.standard_normal((30000, 64)).astype(np.float32)
+    rows = rng.standard_normal((200_000, 64)).astype(np.float32)  # which take seconds to link, and a signal is looked for ten times a second
     before = signal.signal(signal.SIGALRM, ring)
     try:
         with Index(dimension=64) as index:
