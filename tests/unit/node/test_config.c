@@ -104,6 +104,39 @@ START_TEST(what_is_not_said_has_a_default)
 }
 END_TEST
 
+static char *all_of_the_environment[] = {
+    (char *)"OMEN_DATA=here",
+    (char *)"OMEN_ROLES=data,router",
+    (char *)"OMEN_LISTEN=127.0.0.1:1",
+    (char *)"OMEN_PEER=[::1]:2",
+    (char *)"OMEN_ADVERTISE=127.0.0.2:3",
+    (char *)"OMEN_JOIN=127.0.0.3:4,127.0.0.4",
+    (char *)"OMEN_NAME=n-1",
+    (char *)"OMEN_ZONE=z_1",
+    (char *)"OMEN_INSECURE=1",
+    (char *)"OMEN_CLUSTER_KEY=k",
+    (char *)"OMEN_PROFILE=fast",
+    (char *)"OMEN_WEIGHT=7",
+    (char *)"OMEN_METADATA_VOTERS=5",
+    (char *)"OMEN_THREADS=9",
+    (char *)"OMEN_ADMIN=127.0.0.5:7780",
+    (char *)"OMEN_SLOW_MS=0",
+    (char *)"OMEN_DISK_RESERVE=50",
+    (char *)"OMEN_LEAVE_MS=600000",
+    (char *)"OMEN_BUILD_WAIT_MS=0",
+    (char *)"OMEN_BUILD_REQUIRE_MS=86400000",
+    (char *)"OMEN_MAX_CONNECTIONS=2",
+    (char *)"OMEN_MAX_CONNECTIONS_PER_ADDRESS=3",
+    (char *)"OMEN_MAX_IN_FLIGHT=4",
+    (char *)"OMEN_MAX_FRAME_BYTES=65536",
+    (char *)"OMEN_HELLO_TIMEOUT_MS=100",
+    (char *)"OMEN_IDLE_TIMEOUT_MS=1000",
+    (char *)"OMEN_KEY_RATE=5",
+    (char *)"OMEN_LOG_LEVEL=debug",
+    (char *)"OMEN_SOMETHING_ELSE=1",
+    NULL,
+};
+
 START_TEST(every_option_is_read_from_all_three_places_alike)
 {
     struct config by_file, by_environment;
@@ -120,38 +153,9 @@ START_TEST(every_option_is_read_from_all_three_places_alike)
         0644);
     ck_assert_msg(READ(nothing, "--config", path) == CONFIG_RUN, "%s", error.text);
     by_file = config;
-    char *environment[] = {(char *)"OMEN_DATA=here",
-                           (char *)"OMEN_ROLES=data,router",
-                           (char *)"OMEN_LISTEN=127.0.0.1:1",
-                           (char *)"OMEN_PEER=[::1]:2",
-                           (char *)"OMEN_ADVERTISE=127.0.0.2:3",
-                           (char *)"OMEN_JOIN=127.0.0.3:4,127.0.0.4",
-                           (char *)"OMEN_NAME=n-1",
-                           (char *)"OMEN_ZONE=z_1",
-                           (char *)"OMEN_INSECURE=1",
-                           (char *)"OMEN_CLUSTER_KEY=k",
-                           (char *)"OMEN_PROFILE=fast",
-                           (char *)"OMEN_WEIGHT=7",
-                           (char *)"OMEN_METADATA_VOTERS=5",
-                           (char *)"OMEN_THREADS=9",
-                           (char *)"OMEN_ADMIN=127.0.0.5:7780",
-                           (char *)"OMEN_SLOW_MS=0",
-                           (char *)"OMEN_DISK_RESERVE=50",
-                           (char *)"OMEN_LEAVE_MS=600000",
-                           (char *)"OMEN_BUILD_WAIT_MS=0",
-                           (char *)"OMEN_BUILD_REQUIRE_MS=86400000",
-                           (char *)"OMEN_MAX_CONNECTIONS=2",
-                           (char *)"OMEN_MAX_CONNECTIONS_PER_ADDRESS=3",
-                           (char *)"OMEN_MAX_IN_FLIGHT=4",
-                           (char *)"OMEN_MAX_FRAME_BYTES=65536",
-                           (char *)"OMEN_HELLO_TIMEOUT_MS=100",
-                           (char *)"OMEN_IDLE_TIMEOUT_MS=1000",
-                           (char *)"OMEN_KEY_RATE=5",
-                           (char *)"OMEN_LOG_LEVEL=debug",
-                           (char *)"OMEN_SOMETHING_ELSE=1",
-                           NULL};
-    ck_assert_msg(read_with(environment, (char *[]){(char *)"omend", NULL}) == CONFIG_RUN, "%s",
-                  error.text);
+    ck_assert_msg(read_with(all_of_the_environment, (char *[]){(char *)"omend", NULL}) ==
+                      CONFIG_RUN,
+                  "%s", error.text);
     by_environment = config;
     ck_assert_msg(
         READ(nothing, "--data", "here", "--roles", "data,router", "--listen", "127.0.0.1:1",
