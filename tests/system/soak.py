@@ -1,4 +1,4 @@
-"""tests/system/soak.py -- a cluster for as long as one likes: nodes killed, paused, restarted and cut off at random, histories checked.
+"""tests/system/soak.py -- a cluster for as long as one likes: nodes killed, paused, restarted, cut off and slow at random, histories checked.
 
 usage: python -m tests.system.soak --minutes N [--seed S] [--program build/bin/omend]
 
@@ -21,23 +21,27 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from alone import alone  # noqa: E402
 
 if __name__ == "__main__":
-    alone("mount", "net")
+    alone("mount", "net", device="/dev/net/tun")
 
 import workload  # noqa: E402
+from network import SlowNetwork  # noqa: E402
 from network_case import NetworkCase  # noqa: E402
 from omend_node import Node  # noqa: E402
 
+PAUSE_MOST_SECONDS = 30.0
+DELAY_MS, LOSS = 200, 0.1  # of all packets, while the network is slow
 ROUNDS_LEAST = 3  # the first shows what nodes need, and those after it that they need no more
 
 
 class Soak(NetworkCase):
+    network_of = SlowNetwork
     seconds = 0.0
 
     def test_it_goes_on_for_long(self) -> None:
         print(f"seed {self.seed}", file=sys.stderr, flush=True)
         draw = random.Random(self.seed)
         end = time.monotonic() + self.seconds
-        faults = (self.kill_one, self.kill_two, self.kill_all, self.pause_one, self.restart_one, self.cut_one)
+        faults = (self.kill_one, self.kill_two, self.kill_all, self.pause_one, self.restart_one, self.cut_one, self.slow_down)
         rounds: collections.Counter[str] = collections.Counter()
         acks = searches = 0
         while rounds.total() < ROUNDS_LEAST or time.monotonic() < end:
@@ -56,6 +60,13 @@ class Soak(NetworkCase):
     def cut_one(self, draw: random.Random, load: workload.Workload) -> None:
         hears, is_heard = draw.choice(((False, False), (True, False), (False, True)))
         self.cut(draw.choice(self.nodes), hears, is_heard)
+        load.over.wait(draw.uniform(0.1, 10))  # an outage is time, too
+        self.network.heal()
+
+    def slow_down(self, draw: random.Random, load: workload.Workload) -> None:
+        """Nodes whose profile is the fast one may lead nothing so; what matters is what is left afterwards."""
+        assert isinstance(self.network, SlowNetwork)
+        self.network.slow_down(DELAY_MS, LOSS)
         load.over.wait(draw.uniform(0.1, 10))  # an outage is time, too
         self.network.heal()
 
@@ -80,9 +91,10 @@ class Soak(NetworkCase):
             node.start()
 
     def pause_one(self, draw: random.Random, load: workload.Workload) -> None:
-        node = draw.choice(self.nodes)
+        """A primary, who leads the metadata, or anybody; seldom for long, which leaves time for other rounds."""
+        node = draw.choice((self.primary, self.leader, lambda: draw.choice(self.nodes)))()
         node.signal(signal.SIGSTOP)
-        load.over.wait(draw.uniform(1, 10))  # a pause is time, and nothing else
+        load.over.wait(1 + (PAUSE_MOST_SECONDS - 1) * draw.random() ** 4)  # a pause is time, and nothing else
         node.signal(signal.SIGCONT)
 
     def restart_one(self, draw: random.Random, load: workload.Workload) -> None:

@@ -26,6 +26,7 @@ from cluster import COLLECTION, WHOLE_SECONDS, ClusterCase, until
 from omend_node import Node
 
 PAUSE_SECONDS = 30.0
+SUPERSEDED = 75
 LARGE_ROWS, LARGE_BATCH, LARGE_BYTES = 15_000, 250, 10_000  # of the last so many, each
 
 
@@ -170,6 +171,48 @@ class Faults(Replaces):
             self.assertEqual(node.wait(), 65)
             self.assertIn("an old copy of it was put back", node.lines[-1]["why"])
             self.replace(node)
+        self.check_all()
+
+
+class Copies(ClusterCase):
+    def test_a_node_that_stood_still_while_a_copy_of_its_disk_took_its_place_ends_and_says_so(self) -> None:
+        """As where a machine hangs, its disk is given to another one, and the first one goes on."""
+        self.found()
+        with self.load(timeout=2.0) as load:
+            load.wait_for(acks=50, searches=10)
+            old = self.primary()
+            old.signal(signal.SIGSTOP)
+            twin = self.node("twin")
+            shutil.copytree(old.data, twin.data)
+            said = twin.start()
+            self.assertEqual((said["how"], said["node"]), ("returned", old.node))
+            self.nodes[self.nodes.index(old)] = twin
+            self.ends.callback(lambda: old.runs() and old.kill())
+            load.wait_for(acks=50, searches=10)
+            old.signal(signal.SIGCONT)
+            self.assertEqual(old.wait(), SUPERSEDED)
+            self.assertEqual(old.lines[-1]["event"], "node.superseded")
+            load.wait_for(acks=50, searches=10)
+            self.until_whole()
+        self.check_all()
+
+
+class Backups(ClusterCase):
+    shards = 1  # so that some node leads nothing
+
+    def test_a_backup_that_stands_still_stops_no_write_and_has_them_all_when_it_goes_on(self) -> None:
+        self.found()
+        with self.load(timeout=2.0) as load:
+            load.wait_for(acks=50)
+            victim = self.others(self.primary(), self.leader())[0]
+            victim.signal(signal.SIGSTOP)
+            others = self.client_of(*self.others(victim))
+            until("nobody waits for it", lambda: all(victim.node not in row["in_sync"] for row in others.shards(self.points.name)))
+            load.wait_for(acks=100, searches=20)
+            victim.signal(signal.SIGCONT)
+            load.wait_for(acks=50, searches=20)
+            self.until_members()
+            self.until_whole()
         self.check_all()
 
 

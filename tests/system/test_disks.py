@@ -158,6 +158,20 @@ class Disks(SmallDisks):
     def test_the_only_node_loses_nothing_acknowledged_when_its_disk_takes_writes_and_cannot_sync(self) -> None:
         self.fails_at_the_only_node(SYNCS)
 
+    def test_a_node_whose_disk_fails_as_it_starts_ends_and_starts_with_a_disk_that_works(self) -> None:
+        self.found()
+        victim = self.primary()
+        victim.kill()
+        for what in (WRITES, SYNCS):
+            self.trigger(victim, what).touch()
+            victim.start(ready=False)
+            self.assertEqual(victim.wait(), DISK_FAILED)
+            self.assertIn("Input/output error", victim.lines[-1]["why"])
+            self.trigger(victim, what).unlink()
+        self.assertEqual(victim.start()["how"], "returned")
+        self.until_whole()
+        self.check_all()
+
 
 class Reserve(SmallDisks):
     shards = 1
