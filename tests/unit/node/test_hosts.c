@@ -139,6 +139,10 @@ START_TEST(what_adds_beyond_a_quota_is_refused_and_a_delete_is_not)
 {
     hosts_open_shard(3);
     (void)hosts_written(1, 1);
+    const uint64_t named[] = {4, 40};
+    struct wire_part repeated = hosts_part_to(1, WIRE_PART_WRITE);
+    hosts_name(&repeated, 77);
+    ck_assert_int_eq(hosts_reply_status(ask_words(1, repeated, named, 2)), OMEN_OK);
     atomic_store(&model_memory_bytes, 1000);
     tell_quota(1000);
     const struct wire_reply *reply = measured_write(2);
@@ -146,6 +150,8 @@ START_TEST(what_adds_beyond_a_quota_is_refused_and_a_delete_is_not)
     static const char says[] = "memory_quota of the collection 'docs' is 1000 bytes";
     ck_assert_uint_gt(reply->reason_bytes, sizeof says);
     ck_assert_mem_eq(reply->reason, says, sizeof says - 1);
+    // What was done before is told as before.
+    ck_assert_int_eq(hosts_reply_status(ask_words(1, repeated, named, 2)), OMEN_OK);
     struct wire_part part = hosts_part_to(1, WIRE_PART_WRITE);
     part.method = METHOD_POINT_DELETE;
     const uint64_t words[] = {1, 2};
