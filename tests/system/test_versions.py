@@ -106,7 +106,7 @@ class Versions(ClusterCase):
         router.program = type(self).program
         router.start("--roles", "router")
         until("the feature is in use", lambda: self.features() == OWN)
-        until("the router has that map", lambda: self.client_of(router).info()["features"] == OWN)
+        until("the router has that map", lambda: self.client_of(router).info().get("features", 0) == OWN)
         self.assertEqual(router.stop(), 0)
         router.program = FORMER
         router.start("--roles", "router", ready=False)
