@@ -464,10 +464,17 @@ static void
 build_behind(struct unasked *unasked)
 {
     struct shard *shard = unasked->shard;
-    tell(shard, true, 0, hnsw_count(shard_generation(shard)->hnsw));
+    lock_acquire(&shard->writers);
+    const struct hnsw *hnsw = shard->target->hnsw;
+    const bool due = is_due(shard, hnsw); // or somebody else has built it meanwhile
+    if (due)
+        tell(shard, true, 0, hnsw_count(hnsw));
+    lock_release(&shard->writers);
+    if (!due)
+        return;
     os_thread_run_behind(build_unasked, unasked);
     if (atomic_load_explicit(&shard->bulk_going, memory_order_relaxed))
-        tell(shard, false, 0, 0); // nothing was to be built
+        tell(shard, false, 0, 0); // it was not begun: too much was deleted, or there is no memory
 }
 
 // Does not wait for whoever builds or compacts, or is about to: there are rows to be linked meanwhile.
