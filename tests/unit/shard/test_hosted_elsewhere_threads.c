@@ -15,6 +15,8 @@ enum {
 
 static struct else_copy copies[1];
 
+#define WRITES_MAX 2000u // of 23 rows
+
 struct beside {
     _Atomic bool stop;
     uint32_t writes;
@@ -25,7 +27,8 @@ write_on(void *context)
 {
     struct beside *beside = context;
     uint64_t id = 10 * ROWS;
-    while (!atomic_load(&beside->stop) || beside->writes < 3) {
+    // So many that none of what is built grows without end where the writer alone has a processor.
+    while ((!atomic_load(&beside->stop) && beside->writes < WRITES_MAX) || beside->writes < 3) {
         else_change(copies, 1, HOSTED_UPSERT, id, 20, 1, 1, false);
         else_change(copies, 1, HOSTED_UPSERT, beside->writes * 5 % REPLACED, 3, 1, 3, false);
         id += 20;
