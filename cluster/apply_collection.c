@@ -12,12 +12,6 @@
 
 static uint64_t range_first(uint32_t i, uint32_t count);
 
-static bool
-keeps_id_kinds(const struct map *map)
-{
-    return (map->features & MAP_FEATURE_ID_KINDS) != 0;
-}
-
 uint8_t
 map_min_insync_default(uint8_t replication)
 {
@@ -31,7 +25,7 @@ apply_collection_create(struct map *map, const struct command_collection *wanted
         wanted->min_insync > 0 ? wanted->min_insync : map_min_insync_default(wanted->replication);
     if (wanted->dimension == 0 || wanted->shards == 0 || min_insync > wanted->replication)
         return OMEN_E_INVALID;
-    if (!quotas_fit(map, wanted->quotas))
+    if (quotas_any(wanted->quotas) && !map_has(map, MAP_FEATURE_LIMITS))
         return OMEN_E_UNSUPPORTED;
     if (map_resolve(map, &wanted->name) != NULL)
         return OMEN_E_EXISTS;
@@ -40,19 +34,19 @@ apply_collection_create(struct map *map, const struct command_collection *wanted
         return OMEN_E_FULL;
     ASSERT(map->collection_count < map->collection_room);
     struct map_collection *collection = &map->collections[map->collection_count++];
-    *collection =
-        (struct map_collection){.id = map->next_id++,
-                                .version = map->version + 1,
-                                .name = wanted->name,
-                                .dimension = wanted->dimension,
-                                .links_max = wanted->links_max,
-                                .build_beam = wanted->build_beam,
-                                .metric = wanted->metric,
-                                .dtype = wanted->dtype,
-                                .quantization = wanted->quantization,
-                                .replication = wanted->replication,
-                                .min_insync = min_insync,
-                                .id_kind = keeps_id_kinds(map) ? MAP_IDS_OPEN : MAP_IDS_UNKEPT};
+    *collection = (struct map_collection){
+        .id = map->next_id++,
+        .version = map->version + 1,
+        .name = wanted->name,
+        .dimension = wanted->dimension,
+        .links_max = wanted->links_max,
+        .build_beam = wanted->build_beam,
+        .metric = wanted->metric,
+        .dtype = wanted->dtype,
+        .quantization = wanted->quantization,
+        .replication = wanted->replication,
+        .min_insync = min_insync,
+        .id_kind = map_has(map, MAP_FEATURE_ID_KINDS) ? MAP_IDS_OPEN : MAP_IDS_UNKEPT};
     memcpy(collection->quotas, wanted->quotas, sizeof collection->quotas);
     for (uint32_t i = 0; i < wanted->shards; i++) {
         const uint64_t behind = i + 1 < wanted->shards ? range_first(i + 1, wanted->shards) : 0;
@@ -84,7 +78,7 @@ apply_collection_alter(struct map *map, const struct command_alter *alter)
         alter->min_insync > 0 ? alter->min_insync : map_min_insync_default(alter->replication);
     if (alter->replication == 0 || min_insync > alter->replication)
         return OMEN_E_INVALID;
-    if (!quotas_fit(map, alter->quotas))
+    if (quotas_any(alter->quotas) && !map_has(map, MAP_FEATURE_LIMITS))
         return OMEN_E_UNSUPPORTED;
     memcpy(collection->quotas, alter->quotas, sizeof collection->quotas);
     collection->replication = alter->replication;

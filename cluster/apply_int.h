@@ -15,23 +15,6 @@ version_differs(uint64_t expected, uint64_t version)
     return expected != VERSION_ANY && expected != version;
 }
 
-// A program that does not know them would lose them.
-static inline bool
-lacks_limits(const struct map *map)
-{
-    return (map->features & MAP_FEATURE_LIMITS) == 0;
-}
-
-// Whether they are no others than the map may have now.
-static inline bool
-quotas_fit(const struct map *map, const uint64_t quotas[MAP_QUOTAS])
-{
-    bool any = false;
-    for (uint32_t i = 0; i < MAP_QUOTAS; i++)
-        any = any || quotas[i] != 0;
-    return !any || !lacks_limits(map);
-}
-
 omen_status apply_node_register(struct map *map, const struct command_node *node, uint64_t *value);
 omen_status apply_node_state(struct map *map, const struct command_node_state *change);
 omen_status apply_node_forget(struct map *map, const struct command_node_state *change);

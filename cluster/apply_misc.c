@@ -100,7 +100,7 @@ job_cancel(struct map *map, const struct command_job *wanted)
         return OMEN_E_NOT_FOUND;
     if (version_differs(wanted->expected, job->version) || job->state >= JOB_DONE)
         return OMEN_E_CONFLICT;
-    if (wanted->state == JOB_CANCELLED && lacks_limits(map))
+    if (wanted->state == JOB_CANCELLED && !map_has(map, MAP_FEATURE_LIMITS))
         return OMEN_E_UNSUPPORTED;
     job->version = map->version + 1;
     job->state = wanted->state == JOB_CANCELLED ? JOB_CANCELLED : JOB_FAILED;
@@ -131,7 +131,7 @@ apply_key_put(struct map *map, const struct command_key *wanted)
     const struct api_key *key = map_key(map, &wanted->name);
     if (version_differs(wanted->expected, key != NULL ? key->version : 0))
         return OMEN_E_CONFLICT;
-    if (wanted->rate != 0 && lacks_limits(map))
+    if (wanted->rate != 0 && !map_has(map, MAP_FEATURE_LIMITS))
         return OMEN_E_UNSUPPORTED;
     if (key == NULL && map->key_count == MAP_KEYS_MAX)
         return OMEN_E_FULL;

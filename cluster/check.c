@@ -105,11 +105,10 @@ check_collections(const struct map *map)
               "a collection's facts are out of range");
         HOLDS(row->version <= map->version, "a collection is newer than the map");
         HOLDS(row->id_kind <= MAP_IDS_TEXT &&
-                  (row->id_kind == MAP_IDS_UNKEPT || (map->features & MAP_FEATURE_ID_KINDS) != 0),
+                  (row->id_kind == MAP_IDS_UNKEPT || map_has(map, MAP_FEATURE_ID_KINDS)),
               "no such kind of ids");
-        for (uint32_t k = 0; k < MAP_QUOTAS; k++)
-            HOLDS(row->quotas[k] == 0 || (map->features & MAP_FEATURE_LIMITS) != 0,
-                  "a collection has a quota before its time");
+        HOLDS(!quotas_any(row->quotas) || map_has(map, MAP_FEATURE_LIMITS),
+              "a collection has a quota before its time");
     }
     return NULL;
 }
@@ -275,7 +274,7 @@ check_jobs(const struct map *map)
                   job->version <= map->version &&
                   job->lease_until_ms <= COMMAND_TIME_MAX + UINT32_MAX,
               "a job's facts are out of range");
-        HOLDS(job->state != JOB_CANCELLED || (map->features & MAP_FEATURE_LIMITS) != 0,
+        HOLDS(job->state != JOB_CANCELLED || map_has(map, MAP_FEATURE_LIMITS),
               "a job was cancelled before its time");
         HOLDS(map_shard(map, job->shard) != NULL, "a job has no shard");
     }
@@ -290,7 +289,7 @@ check_names(const struct map *map)
         HOLDS(map_name_is_valid(&key->name) &&
                   (i == 0 || map_name_compare(&map->keys[i - 1].name, &key->name) < 0),
               "keys are out of order");
-        HOLDS(key->rate == 0 || (map->features & MAP_FEATURE_LIMITS) != 0,
+        HOLDS(key->rate == 0 || map_has(map, MAP_FEATURE_LIMITS),
               "a key has a rate before its time");
         HOLDS(key->role >= KEY_READ && key->role <= KEY_ADMIN && key->version <= map->version,
               "a key's facts are out of range");

@@ -96,8 +96,8 @@ struct command_collection {
     uint8_t metric, dtype, quantization;
     uint8_t replication;
     uint8_t min_insync; // 0: the default for this replication
-    uint64_t quotas
-        [MAP_QUOTAS]; // OMEN_E_UNSUPPORTED before MAP_FEATURE_LIMITS is on, as of the other two
+    // OMEN_E_UNSUPPORTED before MAP_FEATURE_LIMITS is on, as of the other two
+    uint64_t quotas[MAP_QUOTAS];
 };
 
 // All that can be altered, and as it shall be.

@@ -77,22 +77,27 @@ step_kind_name(uint8_t kind)
     return kind > 0 && kind < STEP_KINDS_END ? step_kinds[kind].name : "?";
 }
 
+static bool
+has_newer(const struct command *command)
+{
+    switch (command->kind) {
+    case COMMAND_COLLECTION_CREATE:
+        return quotas_any(command->collection.quotas);
+    case COMMAND_COLLECTION_ALTER:
+        return quotas_any(command->alter.quotas);
+    case COMMAND_KEY_PUT:
+        return command->key.rate != 0;
+    case COMMAND_JOB_CANCEL:
+        return command->job.state == JOB_CANCELLED;
+    default:
+        return false;
+    }
+}
+
 static uint8_t
 format_of(const struct command *command)
 {
-    const uint64_t *quotas = NULL;
-    if (command->kind == COMMAND_COLLECTION_CREATE)
-        quotas = command->collection.quotas;
-    else if (command->kind == COMMAND_COLLECTION_ALTER)
-        quotas = command->alter.quotas;
-    else if (command->kind == COMMAND_KEY_PUT)
-        return command->key.rate != 0 ? 2 : 1;
-    else if (command->kind == COMMAND_JOB_CANCEL)
-        return command->job.state == JOB_CANCELLED ? 2 : 1;
-    for (uint32_t i = 0; quotas != NULL && i < MAP_QUOTAS; i++)
-        if (quotas[i] != 0)
-            return 2;
-    return 1;
+    return has_newer(command) ? 2 : 1;
 }
 
 omen_status

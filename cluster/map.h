@@ -249,9 +249,25 @@ const struct map_collection *map_resolve(const struct map *map, const struct map
 // The shard that answers for a hash, of a published map; NULL when there is no such collection.
 const struct map_shard *map_route(const struct map *published, uint64_t collection, uint64_t hash);
 
+// Whether all nodes know these features, so that what they brought may be written.
+static inline bool
+map_has(const struct map *map, uint64_t features)
+{
+    return (map->features & features) == features;
+}
+
 struct lease_times map_lease_times(const struct map *map);
 // The min_insync of a replication where nobody chose one: what survives one failure and keeps taking writes.
 uint8_t map_min_insync_default(uint8_t replication);
+
+static inline bool
+quotas_any(const uint64_t quotas[MAP_QUOTAS])
+{
+    bool any = false;
+    for (uint32_t i = 0; i < MAP_QUOTAS; i++)
+        any = any || quotas[i] != 0;
+    return any;
+}
 
 // Of one shard.
 const struct map_replica *shard_replica(const struct map_shard *shard, struct cluster_uuid uuid);

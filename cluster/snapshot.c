@@ -229,16 +229,16 @@ rows_reserve(struct codec *codec, struct map *map, struct map_room room)
 static uint8_t
 format_of(const struct map *map)
 {
-    if ((map->features & MAP_FEATURE_LIMITS) != 0)
+    if (map_has(map, MAP_FEATURE_LIMITS))
         return 3;
-    return (map->features & MAP_FEATURE_ID_KINDS) != 0 ? 2 : 1;
+    return map_has(map, MAP_FEATURE_ID_KINDS) ? 2 : 1;
 }
 
 static void
 feature_fields(struct codec *codec, struct map *map)
 {
-    const bool id_kinds = (map->features & MAP_FEATURE_ID_KINDS) != 0;
-    const bool limits = (map->features & MAP_FEATURE_LIMITS) != 0;
+    const bool id_kinds = map_has(map, MAP_FEATURE_ID_KINDS);
+    const bool limits = map_has(map, MAP_FEATURE_LIMITS);
     for (uint32_t i = 0; i < map->collection_count && id_kinds; i++)
         codec_u8(codec, &map->collections[i].id_kind, MAP_IDS_UNKEPT, MAP_IDS_TEXT);
     for (uint32_t i = 0; i < map->collection_count && limits; i++)

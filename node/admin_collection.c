@@ -72,7 +72,7 @@ admin_collection_create(struct admin *a)
     if (a->map->collection_count == MAP_COLLECTIONS_MAX)
         return admin_refuse(a, OMEN_E_FULL, "the cluster has %u collections, which is the most",
                             MAP_COLLECTIONS_MAX);
-    if ((ask->memory_quota != 0 || ask->disk_quota != 0) && !admin_knows_limits(a->map))
+    if ((ask->memory_quota != 0 || ask->disk_quota != 0) && !map_has(a->map, MAP_FEATURE_LIMITS))
         return refuse_quotas(a);
     return create_new(a, nodes);
 }
@@ -268,7 +268,7 @@ admin_collection_update(struct admin *a)
                             "collection.update: has neither replicas nor min_insync, nor "
                             "memory_quota or disk_quota");
     if ((quotas[QUOTA_MEMORY].value != 0 || quotas[QUOTA_DISK].value != 0) &&
-        !admin_knows_limits(a->map))
+        !map_has(a->map, MAP_FEATURE_LIMITS))
         return refuse_quotas(a);
     const uint32_t nodes = admin_data_nodes(a->map);
     if (ask->replicas > nodes && ask->replicas > row->replication)

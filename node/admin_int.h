@@ -53,13 +53,6 @@ struct map_name name_of_text(struct wire_text text); // that a shape has let thr
 struct wire_text text_of_name(const struct map_name *name);
 bool hash_read(struct wire_text text, uint64_t *hash); // 16 hexadecimal digits
 
-// Whether what MAP_FEATURE_LIMITS brought may be written: all nodes know it.
-static inline bool
-admin_knows_limits(const struct map *map)
-{
-    return (map->features & MAP_FEATURE_LIMITS) != 0;
-}
-
 // ---- nodes (admin_node.c) ----
 
 const struct gossip_claim *admin_member(const struct admin_view *view,

@@ -242,6 +242,6 @@ admin_job_cancel(struct admin *a)
     a->step->command.job = (struct command_job){
         .job = job->id,
         .expected = VERSION_ANY,
-        .state = (uint8_t)(admin_knows_limits(a->map) ? JOB_CANCELLED : JOB_FAILED)};
+        .state = (uint8_t)(map_has(a->map, MAP_FEATURE_LIMITS) ? JOB_CANCELLED : JOB_FAILED)};
     return admin_propose(a, COMMAND_JOB_CANCEL);
 }

@@ -71,7 +71,7 @@ admin_key_create(struct admin *a)
         return admin_refuse(a, OMEN_E_INVALID,
                             "expires_ms is %" PRIu64 ", expected at most %" PRIu64, ask->expires_ms,
                             TIME_MS_MAX);
-    if (ask->rate != 0 && !admin_knows_limits(a->map))
+    if (ask->rate != 0 && !map_has(a->map, MAP_FEATURE_LIMITS))
         return admin_refuse(a, OMEN_E_UNSUPPORTED,
                             "a rate waits for all nodes to run a version that knows rates");
     if (!glob_set(&key->glob, ask->collections))
