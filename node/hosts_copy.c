@@ -73,6 +73,14 @@ host_replica(const struct hosts *hosts, const struct host_copy *copy)
     return row != NULL && row->made ? &row->replica : NULL;
 }
 
+const struct map_collection *
+host_collection(const struct hosts *hosts, const struct host_copy *copy,
+                const struct map_shard **shard)
+{
+    *shard = hosts->map != NULL ? map_shard(hosts->map, copy->shard) : NULL;
+    return *shard != NULL ? map_collection(hosts->map, (*shard)->collection) : NULL;
+}
+
 void
 host_again(struct hosts *hosts, struct host_copy *copy)
 {

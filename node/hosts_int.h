@@ -266,6 +266,10 @@ struct host_copy *host_copy_of(const struct hosts *hosts, const struct work *wor
 struct host_copy *host_copy_add(struct hosts *hosts, const struct copies_env *env);
 void host_copy_free(struct hosts *hosts, struct host_copy *copy);
 const struct replica *host_replica(const struct hosts *hosts, const struct host_copy *copy);
+// As the map has it, with its shard; NULL: it has none, or there is no map.
+const struct map_collection *host_collection(const struct hosts *hosts,
+                                             const struct host_copy *copy,
+                                             const struct map_shard **shard);
 bool
 host_usable(const struct host_copy *copy); // its shard is there, and sound as far as anybody knows
 void host_again(struct hosts *hosts, struct host_copy *copy); // memory or the disk is full

@@ -252,25 +252,27 @@ host_send_of(const struct wire_part *part)
                                 .op_id = {part->op_high, part->op_low}};
 }
 
-// All other writes take back, or are as small as the operation that says so. What is in the log already adds nothing: who asks again shall
-// hear what came of it.
+// All other writes take back, or are as small as the operation that says so.
 static bool
-adds(const struct hosts *hosts, const struct host_copy *copy, const struct wire_part *part)
+adds(const struct wire_part *part)
 {
-    const struct replica_uuid op_id = {part->op_high, part->op_low};
-    if (!replica_uuid_is_none(op_id) && dedupe_find(&host_replica(hosts, copy)->ops, op_id) != 0)
-        return false;
     return part->method == METHOD_POINT_UPSERT || part->method == METHOD_POINT_PATCH ||
            part->method == METHOD_COLLECTION_INDEX_FIELD;
+}
+
+static bool
+is_logged(const struct hosts *hosts, const struct host_copy *copy, const struct wire_part *part)
+{
+    const struct replica_uuid op_id = {part->op_high, part->op_low};
+    return !replica_uuid_is_none(op_id) && dedupe_find(&host_replica(hosts, copy)->ops, op_id) != 0;
 }
 
 static omen_status
 has_quota(const struct hosts *hosts, const struct host_copy *copy, const struct wire_part *part,
           struct omen_error *error)
 {
-    const struct map_shard *shard = map_shard(hosts->map, copy->shard);
-    const struct map_collection *collection =
-        shard != NULL ? map_collection(hosts->map, shard->collection) : NULL;
+    const struct map_shard *shard;
+    const struct map_collection *collection = host_collection(hosts, copy, &shard);
     const struct quota_used used = {
         .known = copy->look.due_ns != 0,
         .bytes = {[QUOTA_MEMORY] = copy->memory, [QUOTA_DISK] = copy->bytes},
@@ -291,10 +293,13 @@ may_write(const struct hosts *hosts, const struct host_copy *copy, const struct 
     if (!replica_is_open(replica) || replica->applied_seq < replica->start_seq)
         return OMEN_E_BUSY;
     omen_status status = host_check_op(hosts, copy, part, error);
-    if (status != OMEN_OK || !adds(hosts, copy, part))
+    if (status != OMEN_OK || !adds(part))
         return status;
     status = host_check_room(hosts, copy, error);
-    return status == OMEN_OK ? has_quota(hosts, copy, part, error) : status;
+    if (status == OMEN_OK)
+        status = has_quota(hosts, copy, part, error);
+    // What is in the log already adds nothing: who asks again shall hear what came of it.
+    return status != OMEN_OK && is_logged(hosts, copy, part) ? OMEN_OK : status;
 }
 
 bool

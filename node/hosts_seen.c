@@ -103,9 +103,8 @@ static void
 show_copy(const struct hosts *hosts, const struct host_copy *copy, struct hosts_copy_seen *out)
 {
     const struct replica *replica = host_replica(hosts, copy);
-    const struct map_shard *shard = hosts->map != NULL ? map_shard(hosts->map, copy->shard) : NULL;
-    const struct map_collection *collection =
-        shard != NULL ? map_collection(hosts->map, shard->collection) : NULL;
+    const struct map_shard *shard;
+    const struct map_collection *collection = host_collection(hosts, copy, &shard);
     *out = (struct hosts_copy_seen){.shard = copy->shard,
                                     .role = role_of(copy, replica),
                                     .points = copy->points,

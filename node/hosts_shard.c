@@ -71,9 +71,8 @@ host_linkers(const struct hosts *hosts)
 bool
 host_options(const struct hosts *hosts, struct host_copy *copy)
 {
-    const struct map_shard *shard = hosts->map != NULL ? map_shard(hosts->map, copy->shard) : NULL;
-    const struct map_collection *collection =
-        shard != NULL ? map_collection(hosts->map, shard->collection) : NULL;
+    const struct map_shard *shard;
+    const struct map_collection *collection = host_collection(hosts, copy, &shard);
     if (collection == NULL)
         return false;
     copy->options = (struct hosted_options){.path = copy->path,
