@@ -3,14 +3,12 @@
 // Shape: handle (reads only).
 #include "index/many.h"
 
-#include <math.h>
 #include <string.h>
 
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "base/os_clock.h"
 #include "index/hnsw_int.h"
-#include "index/vector.h"
 
 #define ALIGNMENT 64u
 #define TILE_BYTES (128u << 10) // of rows; beside the queries they stay in a second cache
@@ -69,15 +67,18 @@ many_begin(struct many *many, const struct hnsw *hnsw, uint32_t count_max, uint3
     many->count_max = count_max < MANY_MAX ? count_max : MANY_MAX;
     many->k = k;
     many->count = 0;
-    many->compared = 0;
+    many->given = (struct hnsw_given){0};
     // As hnsw_search decides whether it walks. Where nothing is linked yet all rows are compared, and what a walk finds since is less.
     const bool walks = !exact && hnsw_kind(hnsw) != CODE_NONE &&
                        atomic_load_explicit(&hnsw->linked_count, memory_order_acquire) > 0;
     // Read before any walk: a row linked since is compared here, and not taken from the graph.
-    many->tail_from = walks ? atomic_load_explicit(&hnsw->linked_prefix, memory_order_acquire) : 0;
-    many->from = walks && hnsw->chosen > many->tail_from ? hnsw->chosen : many->tail_from;
-    many->end = atomic_load_explicit(&hnsw->published, memory_order_acquire);
-    const uint64_t rows = many->end > many->from ? many->end - many->from : 0;
+    many->given.tail_from =
+        walks ? atomic_load_explicit(&hnsw->linked_prefix, memory_order_acquire) : 0;
+    many->given.from =
+        walks && hnsw->chosen > many->given.tail_from ? hnsw->chosen : many->given.tail_from;
+    many->given.end = atomic_load_explicit(&hnsw->published, memory_order_acquire);
+    const uint64_t rows =
+        many->given.end > many->given.from ? many->given.end - many->given.from : 0;
     return count_max > 1 && k <= MANY_K_MAX && rows * hnsw->row_bytes >= WORTH_BYTES &&
            reserve(many, hnsw);
 }
@@ -123,20 +124,20 @@ void
 many_compare(struct many *many, const struct hnsw *hnsw, const struct hnsw_query *of)
 {
     const uint32_t rows = tile_rows(hnsw);
-    uint32_t slots[TILE_MAX], at = many->from, since_clock = 0;
-    while (at < many->end) {
+    uint32_t slots[TILE_MAX], at = many->given.from, since_clock = 0;
+    while (at < many->given.end) {
         uint32_t count = 0;
-        for (; at < many->end && count < rows; at++)
+        for (; at < many->given.end && count < rows; at++)
             if (may_answer(hnsw, of, at))
                 slots[count++] = at;
         compare_tile(many, hnsw, slots, count);
-        many->compared += count;
+        many->given.compared += count;
         since_clock += count * many->count;
         if (of->deadline_ns == 0 || since_clock < CLOCK_ROWS)
             continue;
         since_clock = 0;
         if (os_clock_ns() > of->deadline_ns)
-            many->end = at; // each search looks at the rest, and finds that it is late
+            many->given.end = at; // each search looks at the rest, and finds that it is late
     }
 }
 
@@ -144,12 +145,10 @@ struct hnsw_given
 many_given(const struct many *many, uint32_t i)
 {
     ASSERT(i < many->count);
-    return (struct hnsw_given){.tail_from = many->tail_from,
-                               .from = many->from,
-                               .end = many->end,
-                               .hits = many->queries[i].heap.hits,
-                               .count = many->queries[i].heap.count,
-                               .compared = many->compared};
+    struct hnsw_given given = many->given;
+    given.hits = many->queries[i].heap.hits;
+    given.count = many->queries[i].heap.count;
+    return given;
 }
 
 void

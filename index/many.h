@@ -26,8 +26,7 @@ struct many {
     size_t vectors_room, hits_room;
     size_t vector_bytes;
     uint32_t count_max, count, k;
-    uint32_t tail_from, from, end; // of hnsw_given
-    uint64_t compared;             // rows, with each query
+    struct hnsw_given given; // alike for all; each has hits of its own
 };
 
 // For up to count_max queries of this k, all by hnsw_scan (exact) or all by hnsw_search without a filter. False: it is not worth it, or

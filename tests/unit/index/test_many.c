@@ -136,7 +136,7 @@ START_TEST(searches_beside_a_tail_are_those_of_each)
     draw(QUERIES);
     const struct hnsw_query of = world_query(NULL, K, 64);
     ck_assert(begin(QUERIES, K, false));
-    ck_assert_uint_eq(many.from, 3000);
+    ck_assert_uint_eq(many.given.from, 3000);
     compare(&of);
     claim_same(hnsw_search, &of);
     for (uint32_t i = 0; i < 500; i++) // of the tail
@@ -176,8 +176,8 @@ START_TEST(a_deadline_ends_it_and_the_rest_is_each_ones)
     of.deadline_ns = os_clock_ns() - 1;
     ck_assert(begin(QUERIES, K, true));
     compare(&of);
-    ck_assert_uint_lt(many.end, rows);
-    ck_assert_uint_gt(many.end, 0);
+    ck_assert_uint_lt(many.given.end, rows);
+    ck_assert_uint_gt(many.given.end, 0);
     of.deadline_ns = 0;
     claim_same(hnsw_scan, &of);
     finish();
