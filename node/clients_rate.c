@@ -12,11 +12,11 @@
 
 #define MS_NS UINT64_C(1000000)
 
-// NULL: nobody counts: there is no key, or no limit, or no memory, for want of which none is refused.
+// Of a session that has a rate. NULL: nobody counts: it has no key, or there is no memory, for want of which none is refused.
 static struct rate *
 bucket_of(struct clients *clients, const struct rpc_session *session, uint64_t now_ns)
 {
-    if (session->rate == 0 || session->key[0] == '\0')
+    if (session->key[0] == '\0')
         return NULL;
     return rates_of(&clients->rates, session->key, now_ns);
 }

@@ -22,6 +22,7 @@
 #include "node/reserve.h"
 #include "node/turn_said.h"
 #include "omendb.h"
+#include "wire/rpc_server.h"
 
 #define LISTEN_PORT 7700u
 #define PEER_PORT 7701u
@@ -33,14 +34,10 @@
 #define BUILD_MS_MAX 86400000u
 #define LEAVE_MS 5000u
 #define LEAVE_MS_MAX 600000u
-#define CONNECTIONS 1024u
 #define CONNECTIONS_MAX 65536u
-#define IN_FLIGHT 64u
 #define IN_FLIGHT_MAX 1024u
-#define HELLO_MS 5000u
 #define HELLO_MS_MIN 100u // as late as the port notices
 #define HELLO_MS_MAX 600000u
-#define IDLE_MS 300000u
 #define IDLE_MS_MIN 1000u
 #define IDLE_MS_MAX 86400000u
 #define OTHERS 256 // getopt's values of what is not in the table
@@ -469,11 +466,11 @@ set_defaults(struct config *config)
                               .leave_ms = LEAVE_MS,
                               .build_wait_ms = BUILD_WAIT_MS,
                               .build_require_ms = BUILD_REQUIRE_MS,
-                              .limits = {.connections = CONNECTIONS,
-                                         .in_flight = IN_FLIGHT,
+                              .limits = {.connections = RPC_CONNECTIONS,
+                                         .in_flight = RPC_IN_FLIGHT,
                                          .frame_bytes = WIRE_FRAME_BYTES_MAX,
-                                         .hello_ms = HELLO_MS,
-                                         .idle_ms = IDLE_MS},
+                                         .hello_ms = RPC_HELLO_MS,
+                                         .idle_ms = RPC_IDLE_MS},
                               .log_level = LOG_LEVEL_INFO};
     config->listen.ip[10] = config->listen.ip[11] = 0xff;
     config->listen.ip[12] = 127;

@@ -23,12 +23,12 @@ fill_in(struct rpc_server_config *config)
     const struct {
         uint32_t *value, otherwise;
     } defaults[] = {
-        {&config->connections_max, 1024},
-        {&config->in_flight_max, 64},
+        {&config->connections_max, RPC_CONNECTIONS},
+        {&config->in_flight_max, RPC_IN_FLIGHT},
         {&config->frame_bytes_max, WIRE_FRAME_BYTES_MAX},
         {&config->answer_bytes_max, 64u << 20},
-        {&config->hello_ms, 5000},
-        {&config->idle_ms, 300000},
+        {&config->hello_ms, RPC_HELLO_MS},
+        {&config->idle_ms, RPC_IDLE_MS},
         {&config->stall_ms, 30000},
         {&config->drain_ms, 1000},
         {&config->tick_ms, 100},

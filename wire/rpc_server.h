@@ -19,6 +19,12 @@
 #include "wire/rpc.h"
 #include "wire/stream_nng.h"
 
+// Of a server whose configuration says nothing else.
+#define RPC_CONNECTIONS 1024u
+#define RPC_IN_FLIGHT 64u // of a connection
+#define RPC_HELLO_MS 5000u
+#define RPC_IDLE_MS 300000u
+
 struct rpc_server; // opaque
 struct rpc_conn;   // opaque, counted
 
