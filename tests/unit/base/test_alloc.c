@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "tests/lib/check_main.h"
+#include "tests/lib/own_heap.h"
 
 #define MIB ((size_t)1 << 20)
 
@@ -234,15 +235,7 @@ START_TEST(what_is_only_reserved_may_not_be_touched)
 }
 END_TEST
 
-// Sanitizers have a heap of their own; gcc and clang say in different ways that one watches.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define OWN_HEAP
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define OWN_HEAP
-#endif
-#endif
-#ifndef OWN_HEAP
+#if !OWN_HEAP
 START_TEST(large_memory_stays_apart_after_some_was_freed)
 {
     mem_keep_large_apart();
@@ -277,7 +270,7 @@ alloc_suite(void)
     tcase_add_test(tcase, the_end_of_pages_can_be_ended_before_the_rest);
     tcase_add_test(tcase, a_reservation_grows_in_place);
     tcase_add_test(tcase, what_is_only_reserved_may_not_be_touched);
-#ifndef OWN_HEAP
+#if !OWN_HEAP
     tcase_add_test(tcase, large_memory_stays_apart_after_some_was_freed);
 #endif
     suite_add_tcase(suite, tcase);
