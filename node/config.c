@@ -40,6 +40,8 @@
 #define HELLO_MS_MAX 600000u
 #define IDLE_MS_MIN 1000u
 #define IDLE_MS_MAX 86400000u
+#define WAITING_MIB_MIN 64u // as much as one connection may leave unread
+#define WAITING_MIB_MAX 1048576u
 #define OTHERS 256 // getopt's values of what is not in the table
 
 enum kind { TEXT, LIST, FLAG };
@@ -212,6 +214,8 @@ set_limit(struct config *config, enum config_option option, const char *text,
     case OPTION_FRAME_BYTES:
         return set_number(&limits->frame_bytes, text, WIRE_FRAME_BYTES_MIN, WIRE_FRAME_BYTES_MAX,
                           error);
+    case OPTION_WAITING_MIB:
+        return set_number(&limits->waiting_mib, text, WAITING_MIB_MIN, WAITING_MIB_MAX, error);
     case OPTION_HELLO_MS:
         return set_number(&limits->hello_ms, text, HELLO_MS_MIN, HELLO_MS_MAX, error);
     case OPTION_IDLE_MS:
@@ -278,6 +282,7 @@ config_set(struct config *config, enum config_option option, enum config_how how
     case OPTION_OF_ADDRESS:
     case OPTION_IN_FLIGHT:
     case OPTION_FRAME_BYTES:
+    case OPTION_WAITING_MIB:
     case OPTION_HELLO_MS:
     case OPTION_IDLE_MS:
     case OPTION_KEY_RATE:
@@ -470,7 +475,8 @@ set_defaults(struct config *config)
                                          .in_flight = RPC_IN_FLIGHT,
                                          .frame_bytes = WIRE_FRAME_BYTES_MAX,
                                          .hello_ms = RPC_HELLO_MS,
-                                         .idle_ms = RPC_IDLE_MS},
+                                         .idle_ms = RPC_IDLE_MS,
+                                         .waiting_mib = RPC_WAITING_MIB},
                               .log_level = LOG_LEVEL_INFO};
     config->listen.ip[10] = config->listen.ip[11] = 0xff;
     config->listen.ip[12] = 127;

@@ -51,6 +51,7 @@ struct config_limits {
     uint32_t connections_of_address; // 0: as many as there may be of all
     uint32_t in_flight;              // of a connection
     uint32_t frame_bytes;            // of a request
+    uint32_t waiting_mib;            // of all connections: what is not whole yet, or was not read
     uint32_t hello_ms, idle_ms;
 };
 

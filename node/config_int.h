@@ -39,6 +39,8 @@
       "of them, from one IP address; 0, which is no limit")                                        \
     X(IN_FLIGHT, "max-in-flight", TEXT, "N", "requests under way on a connection; 64")             \
     X(FRAME_BYTES, "max-frame-bytes", TEXT, "N", "of one request, 65536 to 16777216; 16777216")    \
+    X(WAITING_MIB, "max-waiting-mib", TEXT, "N",                                                   \
+      "of all clients: messages that are not whole, answers that are not read; 1024")              \
     X(HELLO_MS, "hello-timeout-ms", TEXT, "N", "who connects says who it is so soon; 5000")        \
     X(IDLE_MS, "idle-timeout-ms", TEXT, "N", "a connection that asks nothing is kept; 300000")     \
     X(KEY_RATE, "key-rate", TEXT, "N",                                                             \

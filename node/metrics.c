@@ -222,6 +222,7 @@ write_rpc(struct metrics_text *text, const struct rpc_server_stats *stats, uint6
         metrics_sample(text, VALUES(name), stats->refused_frames[i]);
     }
     NAMED(CLIENT_BYTES, {"in", stats->streams.bytes_in}, {"out", stats->streams.bytes_out});
+    ONE(CLIENT_WAITING, stats->streams.waiting);
 }
 
 static void

@@ -93,6 +93,8 @@
     X(CLIENTS_REFUSED, "omen_client_refused_total", COUNTER, "reason",                             \
       "Requests and connections of clients that were refused before they reached a method.")       \
     X(CLIENT_BYTES, "omen_client_bytes_total", COUNTER, "direction", "Bytes of clients.")          \
+    X(CLIENT_WAITING, "omen_client_waiting_bytes", GAUGE, "",                                      \
+      "Of messages that are not whole and answers that are not read (--max-waiting-mib).")         \
     X(PEERS_NOW, "omen_peer_connections", GAUGE, "", "Connections between nodes.")                 \
     X(PEERS, "omen_peer_connections_total", COUNTER, "how", "Connections between nodes.")          \
     X(PEERS_REFUSED, "omen_peer_refused_total", COUNTER, "reason",                                 \

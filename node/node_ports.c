@@ -214,24 +214,25 @@ node_open_rpc(struct node *node, struct omen_error *error)
     const struct config *config = node->config.config;
     char host[ADDRESS_TEXT_BYTES];
     address_host(&config->listen, host);
-    const struct rpc_server_config rpc = {.host = host,
-                                          .port = config->listen.port,
-                                          .shut = true,
-                                          .connections_max = config->limits.connections,
-                                          .connections_of_address_max =
-                                              config->limits.connections_of_address,
-                                          .in_flight_max = config->limits.in_flight,
-                                          .frame_bytes_max = config->limits.frame_bytes,
-                                          .hello_ms = config->limits.hello_ms,
-                                          .idle_ms = config->limits.idle_ms,
-                                          .context = node,
-                                          .asks = asks_for_key,
-                                          .admit = admit,
-                                          .holds = holds,
-                                          .welcome = welcome,
-                                          .request = take_request,
-                                          .requested = begin_requests,
-                                          .gone = lose_client};
+    const struct rpc_server_config rpc = {
+        .host = host,
+        .port = config->listen.port,
+        .shut = true,
+        .connections_max = config->limits.connections,
+        .connections_of_address_max = config->limits.connections_of_address,
+        .in_flight_max = config->limits.in_flight,
+        .frame_bytes_max = config->limits.frame_bytes,
+        .waiting_bytes_max = (uint64_t)config->limits.waiting_mib << 20,
+        .hello_ms = config->limits.hello_ms,
+        .idle_ms = config->limits.idle_ms,
+        .context = node,
+        .asks = asks_for_key,
+        .admit = admit,
+        .holds = holds,
+        .welcome = welcome,
+        .request = take_request,
+        .requested = begin_requests,
+        .gone = lose_client};
     const omen_status status = rpc_server_open(&rpc, &node->rpc, error);
     if (status == OMEN_OK)
         return EXIT_DONE;

@@ -36,6 +36,8 @@ fill_in(struct rpc_server_config *config)
     for (uint32_t i = 0; i < sizeof defaults / sizeof defaults[0]; i++)
         if (*defaults[i].value == 0)
             *defaults[i].value = defaults[i].otherwise;
+    if (config->waiting_bytes_max == 0)
+        config->waiting_bytes_max = (uint64_t)RPC_WAITING_MIB << 20;
 }
 
 static void
@@ -93,6 +95,7 @@ rpc_server_open(const struct rpc_server_config *config, struct rpc_server **out,
         .tick_ms = server->config.tick_ms,
         .stall_ms = server->config.stall_ms,
         .queue_bytes_max = server->config.answer_bytes_max,
+        .waiting_bytes_max = server->config.waiting_bytes_max,
         .context = server,
         .crowded = make_room,
         .begin = conn_begin,

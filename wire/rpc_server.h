@@ -10,7 +10,8 @@
 //
 // A connection ends when its client leaves (also by half: nobody could tell that from one who is gone), breaks the frame limits, does
 // not say hello in time (or its first message, where nobody is asked for a key), sends no whole message for idle_ms while none is answered,
-// or does not read its answers. Where connections_max are there and one more comes, the oldest makes room of those that have said neither.
+// or does not read its answers; and the one that keeps the most waiting, where all together keep too much. Where connections_max are
+// there and one more comes, the oldest makes room of those that have said neither.
 #ifndef OMEN_WIRE_RPC_SERVER_H
 #define OMEN_WIRE_RPC_SERVER_H
 #include "base/limits.h"
@@ -24,6 +25,7 @@
 #define RPC_IN_FLIGHT 64u // of a connection
 #define RPC_HELLO_MS 5000u
 #define RPC_IDLE_MS 300000u
+#define RPC_WAITING_MIB 1024u
 
 struct rpc_server; // opaque
 struct rpc_conn;   // opaque, counted
@@ -63,6 +65,8 @@ struct rpc_server_config {
     uint32_t in_flight_max;    // of a connection: 64
     uint32_t frame_bytes_max;  // of a request: WIRE_FRAME_BYTES_MAX, which is the most
     uint32_t answer_bytes_max; // of all answers that a connection has not read: 64 MiB
+    // Of all connections: parts of messages, and answers that nobody has read: 1 GiB. Beyond it, who has the most of them is closed.
+    uint64_t waiting_bytes_max;
     // 5,000; of a first message from its first byte, and 1,000 more for each 64 KiB of it.
     uint32_t hello_ms;
     uint32_t idle_ms;  // 300,000

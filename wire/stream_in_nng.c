@@ -206,6 +206,7 @@ take_in(struct stream *stream, size_t came, enum effort *effort)
     const bool filled = came > 0 && stream->input.count == stream->input.room;
     atomic_fetch_add_explicit(&stream->set->bytes_in, came, memory_order_relaxed);
     const bool pause = show(stream, effort);
+    stream_note_in(stream, stream->input.count);
     if (!make_room(stream, filled)) {
         stream_close(stream, STREAM_NO_MEMORY);
         *effort = EFFORT_NONE;

@@ -125,9 +125,11 @@ stream_finish(struct stream *stream)
     lock_acquire(&stream->lock);
     ASSERT(stream->closed);
     nng_stream *nng = stream->nng;
+    stream_drop_queue(stream);
+    stream_note_out(stream, 0);
+    stream_note_in(stream, 0);
     stream->nng = NULL;
     stream->set = NULL;
-    stream_drop_queue(stream);
     lock_release(&stream->lock);
 
     nng_stream_free(nng);
@@ -171,8 +173,8 @@ stream_release(struct stream *stream)
 const char *
 stream_end_name(enum stream_end why)
 {
-    static const char *const names[] = {"open", "left",    "closed",    "refused",
-                                        "late", "clogged", "no_memory", "crowded"};
+    static const char *const names[] = {"open",    "left",      "closed",  "refused", "late",
+                                        "clogged", "no_memory", "crowded", "heaviest"};
     ASSERT(why < STREAM_ENDS);
     return names[why];
 }

@@ -1,6 +1,6 @@
 // wire/stream_nng.h -- TCP connections by NNG: bytes that come are shown to their owner, bytes that go wait in a queue with a limit.
 //
-// Shape:   shell. With stream_nng.c, stream_in_nng.c, stream_out_nng.c and streams_nng.c the only file that knows NNG.
+// Shape:   shell. With stream_nng.c, stream_in_nng.c, stream_out_nng.c, streams_nng.c and streams_weight_nng.c the only file that knows NNG.
 // Threads: everything here from any thread, and nothing waits, but streams_open and streams_close. The owner's functions are called
 //          on NNG's threads and on the set's own one, never with a lock held, and must be short.
 // Memory:  a connection's input grows as bytes arrive, not as they are announced.
@@ -30,7 +30,8 @@ enum stream_end { // why a connection was closed
     STREAM_LATE,    // its deadline passed
     STREAM_CLOGGED, // more waits to be sent than may, or nothing of it went for too long: it does not read
     STREAM_NO_MEMORY,
-    STREAM_CROWDED, // it made room for another
+    STREAM_CROWDED,  // it made room for another
+    STREAM_HEAVIEST, // all together had more waiting than may be, and it the most
     STREAM_ENDS,
 };
 
@@ -64,6 +65,9 @@ struct streams_config {
     // Bytes of which none went for so long close a connection as CLOGGED; 0: never.
     uint32_t stall_ms;
     size_t queue_bytes_max; // of one connection, unless stream_limit says otherwise
+    // Of all connections: what has come and was not taken, and what waits to be sent, where it is 64 KiB of one at least. Beyond it, who
+    // has the most is closed as HEAVIEST. 0: any.
+    size_t waiting_bytes_max;
     void *context;
     // accepted_max are there and one more comes: whether one of them was closed for it. NULL: the new one is closed at once.
     bool (*crowded)(void *context);
@@ -85,6 +89,7 @@ struct streams_stats {
     uint64_t accept_failed; // no descriptor, no memory; tried again a tick later
     uint64_t ended[STREAM_ENDS];
     uint64_t bytes_in, bytes_out;
+    uint64_t waiting;            // bytes, as waiting_bytes_max counts them
     uint64_t looks, looks_found; // looked out for more for a moment; that brought something
     uint32_t open;
 };

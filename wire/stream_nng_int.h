@@ -51,7 +51,10 @@ struct stream {
     _Atomic uint64_t deadline_ns;
     _Atomic uint64_t stalled_ns; // bytes wait since then and none went; 0: none wait
 
+    _Atomic size_t waits_in, waits_out; // as noted: by the receive callback, and under the lock
+
     struct stream *previous, *next; // of the set, under its lock
+    bool let_go;                    // under the set's lock, too: it was the heaviest
     struct stream *next_closed;     // under the set's lock
 };
 
@@ -88,6 +91,8 @@ struct streams {
     _Atomic(struct stream *) asker; // of whom something was taken last; nothing but compared
     _Atomic bool looking;           // a connection looks out for what comes next
     _Atomic uint64_t looks, looks_found;
+    _Atomic size_t waiting; // of all connections, as noted
+    _Atomic bool heavy;     // more than may be, perhaps: the set's thread looks
 };
 
 // streams_nng.c
@@ -95,6 +100,13 @@ struct streams {
 void streams_due(struct streams *set, uint64_t at_ns);
 // One that was accepted, from that address, is gone: there is room for another.
 void streams_left(struct streams *set, const uint8_t ip[16]);
+
+// streams_weight_nng.c
+void stream_note_in(
+    struct stream *stream,
+    size_t bytes); // that came and were not taken; from the receive callback, or after it
+void stream_note_out(struct stream *stream, size_t bytes); // that wait to be sent; under the lock
+void streams_lighten(struct streams *set);                 // on the set's thread
 
 // stream_in_nng.c
 void stream_receive(struct stream *stream); // under the lock: what comes next is received

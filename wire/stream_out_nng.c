@@ -74,6 +74,8 @@ put(struct stream *stream, uint8_t *bytes, size_t count, enum departure departur
     }
     if (status == OMEN_OK && departure == NOW && !stream->sending)
         send_next(stream);
+    if (status == OMEN_OK)
+        stream_note_out(stream, stream->queued);
     lock_release(&stream->lock);
     if (!kept)
         mem_free(bytes);
@@ -96,8 +98,10 @@ void
 stream_send(struct stream *stream)
 {
     lock_acquire(&stream->lock);
-    if (!stream->closed && !stream->sending && stream->first != NULL)
+    if (!stream->closed && !stream->sending && stream->first != NULL) {
         send_next(stream);
+        stream_note_out(stream, stream->queued);
+    }
     lock_release(&stream->lock);
 }
 
@@ -185,6 +189,7 @@ stream_sent(void *argument)
         stream->sending = false;
         forget_sent(stream, went);
         send_next(stream);
+        stream_note_out(stream, stream->queued);
     }
     lock_release(&stream->lock);
 }

@@ -182,6 +182,7 @@ streams_stats(const struct streams *set, struct streams_stats *out)
                                   .accept_failed = atomic_load(&set->accepts_failed),
                                   .bytes_in = atomic_load(&set->bytes_in),
                                   .bytes_out = atomic_load(&set->bytes_out),
+                                  .waiting = atomic_load(&set->waiting),
                                   .looks = atomic_load(&set->looks),
                                   .looks_found = atomic_load(&set->looks_found),
                                   .open = atomic_load(&set->open)};
@@ -514,6 +515,7 @@ turn(void *context)
     const uint64_t now_ns = os_clock_ns();
     uint64_t due_ns = now_ns + REST_NS;
     finish_closed(set);
+    streams_lighten(set);
     due_ns = earlier(due_ns, close_overdue(set, now_ns));
     due_ns = earlier(due_ns, look_after_dials(set, now_ns));
     due_ns = earlier(due_ns, accept_again(set, now_ns));

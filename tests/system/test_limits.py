@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import omendb
 
+from cluster import until
 from node_case import NodeCase
 from omend_node import Node
 from rpc_client import Client, RpcError, pack
@@ -120,6 +121,29 @@ class Limits(NodeCase):
                 docs.upsert(rows[:1], [1], payloads=[{"text": "x" * (FRAME - 20)}])
             self.assertEqual(refused.exception.outcome, "not_applied")
             self.assertEqual(docs.count(), 2000)
+
+    def test_parts_of_messages_are_so_much_together_and_the_next_costs_the_heaviest(self) -> None:
+        node = self.node("--max-waiting-mib", "64")
+        said = pack([0, 1, "point.upsert", [{"collection": "docs", "vectors": bytes(31 << 19)}]])
+        parts = [said[:(15 << 20) - i] for i in range(5)]
+
+        def value(name: str) -> float:
+            return next(float(line.split()[-1]) for line in self.first.call("system.metrics")["text"].splitlines() if line.startswith(name))
+
+        def until_waiting(mib: int) -> None:
+            until(f"{mib} MiB wait", lambda: round(value("omen_client_waiting_bytes") / (1 << 20)) == mib)
+
+        closed = 'omen_client_connections_closed_total{reason="heaviest"}'
+        clients = [self.client(node) for _ in parts]
+        for client, part in zip(clients[:4], parts):
+            client.send(part)
+        until_waiting(60)
+        self.assertEqual(value(closed), 0)
+        clients[4].send(parts[4])
+        until("one is closed", lambda: value(closed) == 1)
+        until_waiting(60)
+        with self.assertRaises(ConnectionError):
+            clients[0].hear()
 
     # ---- rates ----
 

@@ -98,6 +98,7 @@ START_TEST(what_is_not_said_has_a_default)
     ck_assert_uint_eq(config.limits.connections_of_address, 0);
     ck_assert_uint_eq(config.limits.in_flight, 64);
     ck_assert_uint_eq(config.limits.frame_bytes, WIRE_FRAME_BYTES_MAX);
+    ck_assert_uint_eq(config.limits.waiting_mib, 1024);
     ck_assert_uint_eq(config.limits.hello_ms, 5000);
     ck_assert_uint_eq(config.limits.idle_ms, 300000);
     ck_assert_uint_eq(config.key_rate, 0);
@@ -129,6 +130,7 @@ static char *all_of_the_environment[] = {
     (char *)"OMEN_MAX_CONNECTIONS_PER_ADDRESS=3",
     (char *)"OMEN_MAX_IN_FLIGHT=4",
     (char *)"OMEN_MAX_FRAME_BYTES=65536",
+    (char *)"OMEN_MAX_WAITING_MIB=64",
     (char *)"OMEN_HELLO_TIMEOUT_MS=100",
     (char *)"OMEN_IDLE_TIMEOUT_MS=1000",
     (char *)"OMEN_KEY_RATE=5",
@@ -149,7 +151,8 @@ START_TEST(every_option_is_read_from_all_three_places_alike)
         "metadata-voters: 5\nthreads: 9\nadmin: 127.0.0.5\nslow-ms: 0\ndisk-reserve: 50\nleave-ms: "
         "600000\nbuild-wait-ms: 0\nbuild-require-ms: 86400000\nmax-connections: 2\n"
         "max-connections-per-address: 3\nmax-in-flight: 4\nmax-frame-bytes: 65536\n"
-        "hello-timeout-ms: 100\nidle-timeout-ms: 1000\nkey-rate: 5\nlog-level: debug\n",
+        "max-waiting-mib: 64\nhello-timeout-ms: 100\nidle-timeout-ms: 1000\nkey-rate: "
+        "5\nlog-level: debug\n",
         0644);
     ck_assert_msg(READ(nothing, "--config", path) == CONFIG_RUN, "%s", error.text);
     by_file = config;
@@ -165,8 +168,8 @@ START_TEST(every_option_is_read_from_all_three_places_alike)
              "127.0.0.5:", "--slow-ms=0", "--disk-reserve=50", "--leave-ms=600000",
              "--build-wait-ms=0", "--build-require-ms=86400000", "--max-connections", "2",
              "--max-connections-per-address", "3", "--max-in-flight", "4", "--max-frame-bytes",
-             "65536", "--hello-timeout-ms", "100", "--idle-timeout-ms", "1000", "--key-rate", "5",
-             "--log-level", "debug") == CONFIG_RUN,
+             "65536", "--max-waiting-mib", "64", "--hello-timeout-ms", "100", "--idle-timeout-ms",
+             "1000", "--key-rate", "5", "--log-level", "debug") == CONFIG_RUN,
         "%s", error.text);
     ck_assert_str_eq(by_file.file, path);
     memset(by_file.file, 0, sizeof by_file.file);
@@ -253,6 +256,7 @@ START_TEST(a_limit_is_taken_at_its_bounds_and_refused_one_beyond)
         {"key-rate", 0, UINT32_MAX},
         {"max-in-flight", 1, 1024},
         {"max-frame-bytes", 65536, WIRE_FRAME_BYTES_MAX},
+        {"max-waiting-mib", 64, 1048576},
         {"hello-timeout-ms", 100, 600000},
         {"idle-timeout-ms", 1000, 86400000},
     };

@@ -615,6 +615,80 @@ START_TEST(a_client_that_reads_nothing_for_too_long_is_closed_with_its_answer_un
 }
 END_TEST
 
+// ---- what waits in all connections together ----
+
+#define WEIGHT_MAX ((size_t)1 << 20)
+
+// So many bytes of a message of 8 MiB; `first`: from its beginning.
+static void
+send_part(struct tcp_client *client, size_t bytes, bool first)
+{
+    static const uint8_t head[] = {0x94, 0x00, 0x01, 0xa1, 'x', 0xc6, 0x00, 0x80, 0x00, 0x00};
+    uint8_t *part = mem_alloc_zero(1, bytes);
+    if (first)
+        memcpy(part, head, sizeof head);
+    ck_assert(tcp_try_send(client, part, bytes));
+    mem_free(part);
+}
+
+START_TEST(parts_of_messages_may_be_so_much_together_and_one_byte_more_costs_the_heaviest)
+{
+    enum { PARTS = 3 };
+    static const size_t sizes[PARTS] = {WEIGHT_MAX / 4, WEIGHT_MAX / 2 + 1, WEIGHT_MAX / 4 - 1};
+    struct tcp_client other, light, parts[PARTS];
+    world.config.waiting_bytes_max = WEIGHT_MAX;
+    world_open();
+    other = world_connect();
+    world_ping(&other);
+    light = world_connect();
+    send_part(&light, 60000, true); // weighs nothing
+    for (uint32_t i = 0; i < PARTS; i++) {
+        parts[i] = world_connect();
+        send_part(&parts[i], sizes[i], true);
+    }
+    EVENTUALLY(stats.streams.waiting == WEIGHT_MAX);
+    world_ping(&other);
+    ck_assert_uint_eq(world_stats().streams.ended[STREAM_HEAVIEST], 0);
+    send_part(&parts[0], 1, false);
+    tcp_expect_end(&parts[1]);
+    EVENTUALLY(stats.streams.waiting == WEIGHT_MAX / 2);
+    EVENTUALLY(stats.streams.open == PARTS + 1);
+    ck_assert_uint_eq(world_stats().streams.ended[STREAM_HEAVIEST], 1);
+    for (uint32_t i = 0; i < PARTS; i++)
+        tcp_leave(&parts[i]);
+    EVENTUALLY(stats.streams.waiting == 0);
+    world_ping(&other);
+    tcp_leave(&light);
+    tcp_leave(&other);
+    world_close();
+}
+END_TEST
+
+START_TEST(answers_that_nobody_reads_cost_as_many_as_leaves_the_rest_within_the_limit)
+{
+    enum { DEAF = 24, LEAST = 64 << 10 };
+    struct tcp_client deaf[DEAF], other;
+    world.config.waiting_bytes_max = WEIGHT_MAX;
+    world.answer_bytes = 8u << 20; // twice of what the kernel's buffers hold
+    world_open();
+    for (uint32_t i = 0; i < DEAF; i++) {
+        deaf[i] = world_connect();
+        world_ask(&deaf[i], 1, "docs");
+    }
+    // Each that stays weighs something, and so no more than so many do.
+    EVENTUALLY(stats.streams.ended[STREAM_HEAVIEST] >= DEAF - WEIGHT_MAX / LEAST);
+    EVENTUALLY(stats.streams.waiting <= WEIGHT_MAX);
+    other = world_connect();
+    world_ping(&other);
+    ck_assert_uint_eq(world_stats().streams.ended[STREAM_CLOGGED], 0);
+    for (uint32_t i = 0; i < DEAF; i++)
+        tcp_leave(&deaf[i]);
+    EVENTUALLY(stats.streams.waiting == 0);
+    tcp_leave(&other);
+    world_close();
+}
+END_TEST
+
 // ---- memory ----
 
 static void
@@ -698,6 +772,10 @@ rpc_limits_suite(void)
     tcase_add_test(tests, a_client_that_does_not_read_is_closed_when_its_answers_are_too_many);
     tcase_add_test(tests,
                    a_client_that_reads_nothing_for_too_long_is_closed_with_its_answer_unread);
+    tcase_add_test(tests,
+                   parts_of_messages_may_be_so_much_together_and_one_byte_more_costs_the_heaviest);
+    tcase_add_test(tests,
+                   answers_that_nobody_reads_cost_as_many_as_leaves_the_rest_within_the_limit);
     tcase_add_test(tests, without_memory_a_client_is_told_or_closed_and_the_next_one_is_served);
     suite_add_tcase(suite, tests);
     return suite;
