@@ -74,6 +74,7 @@ class ClusterCase(unittest.TestCase):
 
     def setUp(self) -> None:
         self.nodes: list[Node] = []
+        self.dataless: list[Node] = []  # members as long as they run: routers, builders
         self.ends = contextlib.ExitStack()  # of the cluster
         self.addCleanup(self._end)
         self.calls: dict[int, list[Call]] = {}
@@ -183,6 +184,9 @@ class ClusterCase(unittest.TestCase):
         return max(counts) - min(counts) <= 1
 
     def until_whole(self, collection: str = COLLECTION) -> None:
+        """All nodes that run see one another soon, and all copies are back."""
+        if all(node.runs() for node in self.nodes):
+            self.until_members()
         until("every shard has all its copies in sync", lambda: self.is_whole(collection), WHOLE_SECONDS, self.as_seen)
 
     def as_seen(self) -> str:
@@ -196,7 +200,7 @@ class ClusterCase(unittest.TestCase):
         return "\n".join(["", *map(str, rows), *said])
 
     def until_members(self) -> None:
-        there = {node.node for node in self.nodes}
+        there = {node.node for node in [*self.nodes, *(node for node in self.dataless if node.runs())]}
         until("all nodes are alive, and no others",
               lambda: {row["node"] for row in self.client.members() if row["state"] == "alive"} == there, MEMBERS_SECONDS)
 

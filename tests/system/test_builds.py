@@ -44,6 +44,7 @@ class BuildsCase(ClusterCase):
         for first in range(0, rows, BATCH):
             self.wide.upsert(self.vectors[first : first + BATCH], list(range(first, first + BATCH)))
         self.builder = Node(self.program, self.folder, "builder")
+        self.dataless = [self.builder]
         self.addCleanup(self.end_builder)
         self.join_builder()
         return self.builder
@@ -58,11 +59,6 @@ class BuildsCase(ClusterCase):
         self.builder.start("--roles", "builder", "--join", ",".join(node.peer for node in self.nodes if node.runs()))
         until("the builder is in the map", lambda: any(
             row["roles"] == ["builder"] and row["state"] == "up" and row["member"] == "alive" for row in self.client.call("node.list")["nodes"]))
-
-    def until_members(self) -> None:
-        there = {node.node for node in [*self.nodes, self.builder] if node.runs()}
-        until("all nodes are alive, and no others",
-              lambda: {row["node"] for row in self.client.members() if row["state"] == "alive"} == there, 15)
 
     def job(self, number: int) -> dict[str, Any]:
         return self.client.call("job.get", {"job": number})
@@ -228,6 +224,44 @@ class Builds(BuildsCase):
         number = until("each copy has linked what it has", lambda: self.client.call("collection.build", {"collection": WIDE}))["job"]
         self.until_state(number, "done")
         self.check_recall()
+
+
+class Compacted(BuildsCase):
+    """Rows so wide that a builder has not read all of them when it is stopped."""
+
+    SPARE = 500
+
+    def draw_rows(self) -> np.ndarray:
+        return np.random.default_rng(7).standard_normal((6000, 8)).astype(np.float32).repeat(64, axis=1)
+
+    def compact_beside(self, builder: Node) -> None:
+        """A build, in the middle of which every copy is compacted and has something to be compacted for."""
+        ids = list(range(len(self.vectors), len(self.vectors) + self.SPARE))
+        self.wide.upsert(self.vectors[: self.SPARE], ids)
+        self.assertEqual(self.wide.delete(ids), self.SPARE)
+        number = self.begin()
+        builder.wait_for("build.begun", job=str(number))
+        builder.signal(signal.SIGSTOP)
+        try:
+            self.wide.compact()
+        finally:
+            builder.signal(signal.SIGCONT)
+        self.until_done(number)
+
+    def test_a_shard_that_is_compacted_in_the_middle_is_begun_anew(self) -> None:
+        builder = self.found_builder()
+        met = False
+        with self.load() as load:
+            load.wait_for(acks=20, searches=5)
+            for _ in range(20):
+                self.compact_beside(builder)
+                met = any("event=build.refused" in line and "compacted" in line for line in builder.text)
+                if met:
+                    break
+            load.wait_for(acks=20, searches=5)
+        self.assertTrue(met, "no build met a compaction")
+        self.check_recall()
+        self.check_all()
 
 
 class Untaken(BuildsCase):

@@ -242,6 +242,7 @@ class Routers(ClusterCase):
         """Three nodes that keep data, and one that keeps none, alone in what its clients know."""
         self.found()
         router = Node(self.program, self.folder, "router")
+        self.dataless = [router]
         self.addCleanup(lambda: router.runs() and router.kill())
         router.start("--roles", "router", "--join", ",".join(node.peer for node in self.nodes))
         router.stands_at("meta.nodes", nodes="3", up="3", voters="3")

@@ -91,6 +91,7 @@ class Versions(ClusterCase):
         self.program = FORMER
         self.found()
         router = Node(FORMER, self.folder, "router")
+        self.dataless = [router]
         self.addCleanup(lambda: router.runs() and router.kill())
         router.start("--roles", "router", "--join", ",".join(node.peer for node in self.nodes))
         router.stands_at("meta.nodes", nodes="3", up="3", voters="3")
