@@ -429,6 +429,18 @@ class Import(Case):
         ids.write_text("".join(f"{id}\n" for id in range(self.ROWS)) + "\n\n")  # empty lines at the end are none
         self.assertEqual(self.fine("import", "docs", self.input, "--ids", ids)["written"], self.ROWS)
 
+    def test_more_payloads_than_vectors_are_refused_with_both_counts(self) -> None:
+        payloads = self.folder / "payloads.ndjson"
+        lines = "".join(f'{{"n": {row}}}\n' for row in range(self.ROWS))
+        payloads.write_text(lines + '{"n": -1}\n')
+        said = f"payloads.ndjson has {self.ROWS + 1} payloads, but there are {self.ROWS} vectors"
+        self.refused(self.run_("import", "docs", self.input, "--payloads", payloads), USAGE, said)
+        self.assertEqual(self.count(), 0)
+        payloads.write_text(lines + "\n\n")  # empty lines at the end are none
+        self.assertEqual(self.fine("import", "docs", self.input, "--payloads", payloads)["written"], self.ROWS)
+        last = self.fine("point", "get", "docs", self.ROWS - 1, "--with", "payload", "--consistency", "strong")
+        self.assertEqual(last[0]["payload"], {"n": self.ROWS - 1})
+
     def test_refused_rows_are_counted_listed_and_end_with_8(self) -> None:
         self.rows[7][1] = float("nan")
         self.rows[1700][2] = float("inf")

@@ -52,17 +52,37 @@ open_records(struct convert *convert, const struct convert_files *files, enum ro
     return OMEN_OK;
 }
 
-// More ids than vectors: one of the two files is another's. (Fewer do where --limit says so; else the work ends there.)
+// More of them than vectors: one of the two files is another's. (Fewer do where --limit says so; else the work ends there.)
 static omen_status
-check_ids(struct convert *convert, const struct convert_files *files, struct omen_error *error)
+check_count(const struct convert *convert, const char *path, uint64_t count, const char *what,
+            struct omen_error *error)
 {
-    uint64_t count;
-    const omen_status status = id_source_count(&convert->ids, &count, error);
-    if (status != OMEN_OK || count <= convert->source.rows.count)
-        return status;
+    if (count <= convert->source.rows.count)
+        return OMEN_OK;
     return error_set(error, OMEN_E_INVALID,
-                     "%s has %" PRIu64 " ids, but there are %" PRIu64 " vectors", files->ids, count,
+                     "%s has %" PRIu64 " %s, but there are %" PRIu64 " vectors", path, count, what,
                      convert->source.rows.count);
+}
+
+static omen_status
+open_ids(struct convert *convert, const struct convert_files *files, struct omen_error *error)
+{
+    uint64_t count = 0;
+    omen_status status = id_source_open(files->ids, files->id_form, &convert->ids, error);
+    if (status == OMEN_OK)
+        status = id_source_count(&convert->ids, &count, error);
+    return status != OMEN_OK ? status : check_count(convert, files->ids, count, "ids", error);
+}
+
+static omen_status
+open_payloads(struct convert *convert, const struct convert_files *files, struct omen_error *error)
+{
+    uint64_t count = 0;
+    omen_status status = payload_source_open(files->payloads, &convert->payloads, error);
+    if (status == OMEN_OK)
+        status = payload_source_count(&convert->payloads, &count, error);
+    return status != OMEN_OK ? status
+                             : check_count(convert, files->payloads, count, "payloads", error);
 }
 
 omen_status
@@ -74,11 +94,9 @@ convert_open(struct convert *convert, const struct convert_files *files, struct 
         return open_records(convert, files, format, error);
     omen_status status = source_open(files->input, format, &convert->source, error);
     if (status == OMEN_OK && files->ids != NULL)
-        status = id_source_open(files->ids, files->id_form, &convert->ids, error);
-    if (status == OMEN_OK && files->ids != NULL)
-        status = check_ids(convert, files, error);
+        status = open_ids(convert, files, error);
     if (status == OMEN_OK && files->payloads != NULL)
-        status = payload_source_open(files->payloads, &convert->payloads, error);
+        status = open_payloads(convert, files, error);
     return status;
 }
 

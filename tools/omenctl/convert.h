@@ -52,7 +52,7 @@ struct convert_files {
     enum id_form id_form;
 };
 // Opens the three sources. As source_open; OMEN_E_INVALID where rows that have ids and payloads are given others, or there are more
-// ids than vectors.
+// ids or payloads than vectors.
 OMEN_MUST_CHECK omen_status convert_open(struct convert *convert, const struct convert_files *files,
                                          struct omen_error *error);
 // Whether rows of a file can become rows of an index: OMEN_E_DTYPE when something would be rounded to integers.

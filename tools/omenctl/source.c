@@ -246,22 +246,29 @@ id_source_close(struct id_source *source)
     *source = (struct id_source){0};
 }
 
-omen_status
-id_source_count(struct id_source *source, uint64_t *count, struct omen_error *error)
+// From here on, and without empty ones at the end. The file is where it was afterwards.
+static omen_status
+count_lines(FILE *file, char **line, size_t *capacity, uint64_t *count)
 {
-    const off_t begin = ftello(source->file);
+    const off_t begin = ftello(file);
     uint64_t lines = 0;
     size_t bytes;
-    *count = source->left;
-    if (source->item_bytes > 0)
-        return OMEN_OK;
-    while (next_line(source->file, &source->line, &source->line_capacity, &bytes)) {
+    *count = 0;
+    while (next_line(file, line, capacity, &bytes)) {
         lines++;
         *count = bytes > 0 ? lines : *count;
     }
-    if (ferror(source->file) || fseeko(source->file, begin, SEEK_SET) != 0)
-        return error_set(error, OMEN_E_IO, "reading ids: %s", strerror(errno));
-    return OMEN_OK;
+    return ferror(file) || fseeko(file, begin, SEEK_SET) != 0 ? OMEN_E_IO : OMEN_OK;
+}
+
+omen_status
+id_source_count(struct id_source *source, uint64_t *count, struct omen_error *error)
+{
+    *count = source->left;
+    if (source->item_bytes > 0 ||
+        count_lines(source->file, &source->line, &source->line_capacity, count) == OMEN_OK)
+        return OMEN_OK;
+    return error_set(error, OMEN_E_IO, "reading ids: %s", strerror(errno));
 }
 
 static omen_status
@@ -325,6 +332,14 @@ payload_source_close(struct payload_source *source)
         fclose(source->file);
     free(source->line); // getline's own
     *source = (struct payload_source){0};
+}
+
+omen_status
+payload_source_count(struct payload_source *source, uint64_t *count, struct omen_error *error)
+{
+    if (count_lines(source->file, &source->line, &source->line_capacity, count) == OMEN_OK)
+        return OMEN_OK;
+    return error_set(error, OMEN_E_IO, "reading payloads: %s", strerror(errno));
 }
 
 omen_status

@@ -63,6 +63,9 @@ struct payload_source {
 OMEN_MUST_CHECK omen_status payload_source_open(const char *path, struct payload_source *out,
                                                 struct omen_error *error);
 void payload_source_close(struct payload_source *source); // accepts a zeroed one
+// How many lines there are, without empty ones at the end. Before the first is read.
+OMEN_MUST_CHECK omen_status payload_source_count(struct payload_source *source, uint64_t *count,
+                                                 struct omen_error *error);
 // Appends the next payload to *out and says how many bytes it has (0: none). OMEN_E_NOT_FOUND at the file's end;
 // OMEN_E_PAYLOAD means this line only.
 OMEN_MUST_CHECK omen_status payload_source_next(struct payload_source *source, struct buffer *out,
