@@ -313,11 +313,9 @@ plan(const struct admin_view *view, struct rebalance_room *room)
     rebalance_init(&room->machine, &config, view->map->version);
     for (uint32_t i = 0; i < view->map->node_count; i++) {
         const struct map_node *node = &view->map->nodes[i];
-        const struct gossip_claim *said = admin_member(view, node->uuid);
-        room->health[i] =
-            (struct node_health){.node = node->number,
-                                 .alive = admin_node_lives(view, node),
-                                 .disk_low = said != NULL && turn_said_read(&said->meta).disk_low};
+        room->health[i] = (struct node_health){.node = node->number,
+                                               .alive = admin_node_lives(view, node),
+                                               .disk_low = admin_disk_is_low(view, node)};
     }
     const struct rebalance_input in = {.now_ns = 1,
                                        .map = view->map,

@@ -33,6 +33,13 @@ admin_node_lives(const struct admin_view *view, const struct map_node *node)
     return member != NULL && member->state <= GOSSIP_SUSPECT && node->state != NODE_GONE;
 }
 
+bool
+admin_disk_is_low(const struct admin_view *view, const struct map_node *node)
+{
+    const struct gossip_claim *member = admin_member(view, node->uuid);
+    return member != NULL && turn_said_read(&member->meta).disk_low;
+}
+
 uint32_t
 admin_roles(uint32_t roles)
 {

@@ -255,6 +255,10 @@ move_there(struct admin *a, const struct map_shard *shard, const struct map_repl
         return admin_refuse(a, OMEN_E_CONFLICT, "node '%.*s' takes no copies: %s", count,
                             ask->to.bytes,
                             to->state != NODE_UP ? "it is not up" : "it does not keep data");
+    if (admin_disk_is_low(a->view, to))
+        return admin_refuse(a, OMEN_E_DISK_FULL,
+                            "node '%.*s' takes no copies: it has less disk left than its reserve",
+                            count, ask->to.bytes);
     if (shard_replica_on(shard, to->number) != NULL)
         return admin_refuse(a, OMEN_E_EXISTS, "shard %" PRIu64 " has a copy on node '%.*s' already",
                             shard->id, count, ask->to.bytes);
@@ -277,6 +281,18 @@ admin_shard_move(struct admin *a)
     const struct map_replica *from = shard != NULL ? copy_on(a, shard, ask->from) : NULL;
     const struct map_node *to = from != NULL ? admin_node_find(a, ask->to) : NULL;
     return to != NULL ? move_there(a, shard, from, to) : ADMIN_REFUSED;
+}
+
+// Whose disk would have both halves beside the whole for a while. NULL: nobody's is low.
+static const struct map_node *
+without_room(const struct admin *a, const struct map_shard *shard)
+{
+    for (uint32_t i = 0; i < shard->replica_count; i++) {
+        const struct map_node *node = map_node(a->map, shard->replicas[i].node);
+        if (node != NULL && admin_disk_is_low(a->view, node))
+            return node;
+    }
+    return NULL;
 }
 
 enum admin_next
@@ -306,6 +322,15 @@ admin_shard_split(struct admin *a)
                             "the cluster has %" PRIu32
                             " shards, and a split makes two more than %u",
                             a->map->shard_count, MAP_SHARDS_MAX);
+    const struct map_node *full = without_room(a, shard);
+    if (full != NULL) {
+        char name[WIRE_NAME_BYTES_MAX + 1];
+        admin_node_name(a->view, full, name);
+        return admin_refuse(a, OMEN_E_DISK_FULL,
+                            "node '%s' has a copy of shard %" PRIu64
+                            ", and less disk left than its reserve",
+                            name, shard->id);
+    }
     return admin_propose_step(a, shard, &(struct shard_step){.kind = STEP_SPLIT, .value = at});
 }
 

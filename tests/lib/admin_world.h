@@ -49,6 +49,8 @@ admin_look(void)
             .ip = {[10] = 0xff, [11] = 0xff, 127, 0, 0, (uint8_t)node->number}, .port = 7701};
         claim->meta.client = claim->meta.address;
         claim->meta.client.port = 7700;
+        turn_said_write(&(struct turn_said){.disk_low = world.disk_low[node->number]},
+                        &claim->meta);
         claim->meta.data[TURN_SAID_BYTES] = 'n';
         const int digits =
             snprintf((char *)claim->meta.data + TURN_SAID_BYTES + 1, 8, "%u", node->number);

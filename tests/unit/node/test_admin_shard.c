@@ -183,6 +183,25 @@ START_TEST(a_move_that_makes_no_sense_is_refused)
 }
 END_TEST
 
+START_TEST(nothing_is_moved_to_a_node_whose_disk_is_low_nor_split_on_one)
+{
+    const struct api_shard_move there = {.shard = shard, .from = TEXT("n1"), .to = TEXT("n4")};
+    const struct api_shard_split here = {.shard = shard};
+    world.disk_low[4] = true;
+    admin_look();
+    admin_claim_refused(METHOD_SHARD_MOVE, &there, OMEN_E_DISK_FULL, "node 'n4' takes no copies");
+    world.disk_low[4] = false;
+    world.disk_low[3] = true;
+    admin_look();
+    admin_claim_refused(METHOD_SHARD_SPLIT, &here, OMEN_E_DISK_FULL, "node 'n3' has a copy of");
+    ck_assert_int_eq(move("n3", "n4"), OMEN_OK); // away from it
+    ck_assert_int_eq(cancel(), OMEN_OK);
+    world.disk_low[3] = false;
+    admin_look();
+    ck_assert_int_eq(split(""), OMEN_OK);
+}
+END_TEST
+
 START_TEST(a_cancelled_move_leaves_the_copies_where_they_were)
 {
     ck_assert_int_eq(move("n1", "n4"), OMEN_OK);
@@ -399,6 +418,7 @@ admin_shard_suite(void)
     tcase_add_test(tcase, who_wants_the_map_only_has_its_rows_at_once_and_no_copy_is_asked);
     tcase_add_test(tcase, a_move_is_a_job_until_the_old_copy_is_gone);
     tcase_add_test(tcase, a_move_that_makes_no_sense_is_refused);
+    tcase_add_test(tcase, nothing_is_moved_to_a_node_whose_disk_is_low_nor_split_on_one);
     tcase_add_loop_test(tcase, a_cancelled_move_leaves_the_copies_where_they_were, 0, 2);
     tcase_add_test(tcase, a_copy_that_is_lacking_cannot_be_cancelled);
     tcase_add_loop_test(tcase, a_shard_is_split_in_its_middle_or_where_it_is_said, 0, 2);
