@@ -4,9 +4,16 @@
 #ifndef OMEN_BASE_OS_THREAD_H
 #define OMEN_BASE_OS_THREAD_H
 #include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
 
 // As pthread_create, with every signal blocked in the new thread: signals are for the program's own threads. 0, or an errno.
 int os_thread_start(pthread_t *thread, void *(*main)(void *), void *argument);
+
+#define OS_THREAD_ROOM_MAX 64u
+// Whether the system gives so many threads more, of which there is none left when it returns. For what is started next and cannot bear
+// to be refused one. count <= OS_THREAD_ROOM_MAX.
+bool os_thread_room(uint32_t count);
 
 #define OS_THREAD_BEHIND 5 // what work of seconds is lowered by that goes on beside searches
 

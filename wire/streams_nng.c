@@ -15,11 +15,13 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "base/os_clock.h"
 #include "base/os_random.h"
+#include "base/os_thread.h"
 #include "base/os_wait.h"
 #include "wire/stream_nng_int.h"
 
@@ -37,18 +39,40 @@ static uint32_t turn(void *context);
 
 // ---- life ----
 
+// NNG 1.5.2 starts its threads at its first call: 7, and 3 more for each processor but of 8 at most. Where the system refuses one behind
+// the first few, it ends the process, or never returns.
+static omen_status
+nng_may_start(struct omen_error *error)
+{
+    static _Atomic bool started; // or about to be
+    if (atomic_load(&started))
+        return OMEN_OK;
+    const long online = sysconf(_SC_NPROCESSORS_ONLN);
+    const uint32_t each = online < 1 ? 1 : online > 8 ? 8 : (uint32_t)online;
+    const uint32_t threads = 7 + 3 * each;
+    if (!os_thread_room(threads))
+        return error_set(error, OMEN_E_NO_MEMORY,
+                         "the system gives no %" PRIu32 " threads more (TasksMax, ulimit -u)",
+                         threads);
+    atomic_store(&started, true);
+    return OMEN_OK;
+}
+
 omen_status
 streams_open(const struct streams_config *config, struct streams **out, struct omen_error *error)
 {
     ASSERT(config->tick_ms > 0 && config->begin != NULL && config->read != NULL &&
            config->end != NULL);
     *out = NULL;
+    omen_status status = nng_may_start(error);
+    if (status != OMEN_OK)
+        return status;
     struct streams *set = mem_alloc_zero(1, sizeof *set);
     if (set == NULL)
         return error_set_plain(error, OMEN_E_NO_MEMORY);
     set->config = *config;
     lock_init(&set->lock);
-    omen_status status = count_callers(set, error);
+    status = count_callers(set, error);
     if (status == OMEN_OK && config->host != NULL)
         status = listen_there(set, error);
     if (status == OMEN_OK) {

@@ -50,6 +50,26 @@ class Exits(NodeCase):
         node = self.made("a")
         self.assertEqual(node.start()["how"], "founded")  # what the first start left is in nobody's way
 
+    def test_a_node_without_threads_says_so_however_many_it_has(self) -> None:
+        """Of a user who has no others, and whose limit counts: root's does not."""
+        limited = ("setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "prlimit")
+        if subprocess.run([*limited, "--nproc=1000", "true"], capture_output=True, check=False).returncode != 0:
+            self.skipTest("no other user can be had here")
+        self.folder.chmod(0o777)  # noqa: S103
+        program = self.folder / "omend"
+        shutil.copy(self.program, program)
+        self.program = str(program)  # where the other user can get at it
+        for threads in (1, 2, *range(5, 23)):
+            with self.subTest(threads):
+                done = subprocess.run([*limited, f"--nproc={threads}", self.program, *self.data("a"), *ANY],
+                                      capture_output=True, text=True, env={}, check=False, timeout=60)
+                self.assertEqual(done.returncode, NO_SYSTEM, done.stderr)
+                self.assertIn(f"event=node.refused exit={NO_SYSTEM} why=", done.stderr.splitlines()[-1])
+        node = Node(self.program, self.folder, "a")
+        self.nodes.append(node)
+        shutil.rmtree(node.data, ignore_errors=True)
+        self.assertEqual(node.start()["how"], "founded")
+
     def test_a_folder_that_cannot_be_made_or_that_another_process_has_is_no_folder(self) -> None:
         (self.folder / "file").touch()
         self.assertIn("cannot be made: No such file", self.said(*self.data("nowhere/a"), *ANY, code=NO_FOLDER))

@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/limits.h"
@@ -388,6 +389,37 @@ START_TEST(what_runs_behind_gives_way_and_is_over_when_the_call_returns)
 }
 END_TEST
 
+// As a user who has nothing else: root has no limit.
+static void
+give_up_threads(uint32_t most)
+{
+    const struct rlimit limit = {most, most};
+    const uint32_t user = 10000 + (uint32_t)getpid() % 50000;
+    ck_assert_int_eq(setgid(user), 0);
+    ck_assert_int_eq(setuid(user), 0);
+    ck_assert_int_eq(setrlimit(RLIMIT_NPROC, &limit), 0);
+}
+
+START_TEST(there_is_room_for_threads_up_to_the_systems_limit_and_all_of_it_is_given_back)
+{
+    enum { MOST = 40 };
+    ck_assert(os_thread_room(0));
+    ck_assert(os_thread_room(OS_THREAD_ROOM_MAX));
+    if (getuid() != 0)
+        return; // a limit of this user would count all that he has
+    give_up_threads(MOST);
+    uint32_t room = 0;
+    while (room < MOST && os_thread_room(room + 1))
+        room++;
+    ck_assert_uint_ge(room, 1);
+    ck_assert_uint_lt(room, MOST); // this thread is one
+    for (uint32_t again = 0; again < 20; again++) {
+        ck_assert(os_thread_room(room));
+        ck_assert(!os_thread_room(room + 1));
+    }
+}
+END_TEST
+
 // ---- pool_share ----
 
 struct shared {
@@ -717,6 +749,8 @@ pool_suite(void)
     tcase_add_test(run, run_on_one_thread_keeps_the_order);
     tcase_add_test(run, run_on_the_most_threads_does_everything);
     tcase_add_test(run, who_is_started_to_run_behind_gives_way_and_the_caller_stays_as_it_is);
+    tcase_add_test(run,
+                   there_is_room_for_threads_up_to_the_systems_limit_and_all_of_it_is_given_back);
     tcase_add_test(run, what_runs_behind_gives_way_and_is_over_when_the_call_returns);
     suite_add_tcase(suite, run);
 
