@@ -31,6 +31,7 @@ LOG_LINES = 40  # of a node, in a report
 QUIET_SECONDS = 75.0  # until nothing is open that a fault wanted: a snapshot that was sent stays for a minute, for others who might want it
 CONNECTIONS = 4  # of two nodes: two lanes, each in two directions
 GROWTH_KB = 16 * 1024  # of 5 MB; 40 rounds of the soak took 6 MB more
+COUNTS = 8  # through each node, who asks one copy of each shard, and another one the next time
 WRITE_KB = 0.5  # of pages that the heap has touched: 0.9 a write at first, 0.14 after 36,000; of what is in use 0.07, the op_ids of ten minutes
 
 
@@ -184,7 +185,7 @@ class ClusterCase(unittest.TestCase):
         return max(counts) - min(counts) <= 1
 
     def until_whole(self, collection: str = COLLECTION) -> None:
-        """All nodes that run see one another soon, and all copies are back."""
+        """Where all nodes run they are alive to the one that is asked, soon; and all copies are back."""
         if all(node.runs() for node in self.nodes):
             self.until_members()
         until("every shard has all its copies in sync", lambda: self.is_whole(collection), WHOLE_SECONDS, self.as_seen)
@@ -221,26 +222,53 @@ class ClusterCase(unittest.TestCase):
         """Nothing that was acknowledged is lost, nothing came back, all copies are there and alike, and no node keeps what it does not need.
 
         What nodes need is seen when a cluster is checked for the first time."""
-        self.until_members()
         self.until_whole()
-        strong = self.client.collection(COLLECTION, consistency="strong")
-        present = 0
-        for key in range(workload.KEYS):
-            begun = time.monotonic()
-            point = until("a strong read is answered", lambda key=key: (strong.get(key),))[0]
-            value = None if point is None else point.payload["v"]
-            present += point is not None
-            self.calls.setdefault(key, []).append(Call("get", begun, time.monotonic(), value, who="the end"))
+        self.check_count()
         self.assertEqual(faults_of(self.calls), [])
         if second_opinion.is_there():
             self.assertEqual(second_opinion.faults_of(self.calls), [])
-        self.assertEqual(until("a strong count is answered", strong.count), present + workload.BASE_COUNT)
         self.check_sums()
+        self.check_counts_of_copies()
         self.written += sum(call.kind != "get" for calls in self.calls.values() for call in calls)
         if self.opened.keys() != {node.name for node in self.nodes}:
             self.note_resources()
         self.check_resources()
         type(self).kept = self
+
+    def read_keys(self, strong: Any) -> dict[int, int]:
+        """What each key holds that is there. The reads are part of the history."""
+        found: dict[int, int] = {}
+        for key in range(workload.KEYS):
+            begun = time.monotonic()
+            point = until("a strong read is answered", lambda key=key: (strong.get(key),))[0]
+            if point is not None:
+                found[key] = point.payload["v"]
+            self.calls.setdefault(key, []).append(Call("get", begun, time.monotonic(), found.get(key), who="the end"))
+        return found
+
+    def check_count(self) -> None:
+        """As many points as keys are there. A write that its client gave up may be done as late as this: then nothing is said of the count, and
+        all is read once more."""
+        strong = self.client.collection(COLLECTION, consistency="strong")
+
+        def counted() -> tuple[dict[int, int], int] | None:
+            before = self.read_keys(strong)
+            count = until("a strong count is answered", strong.count)
+            after = self.read_keys(strong)
+            return (before, count) if before == after else None
+
+        present, count = until("nothing is written any more", counted)
+        self.assertEqual(count, len(present) + workload.BASE_COUNT, present)
+
+    def check_counts_of_copies(self) -> None:
+        """Whichever copies are asked, so that one that is no primary now is seen to be wrong before it is."""
+        strong = self.client.collection(COLLECTION, consistency="strong")
+        for node in self.nodes:
+            with omendb.connect(self.address_of([node]), api_key=self.api_key, timeout=5.0) as client:
+                points = client.collection(COLLECTION, consistency="eventual")
+                for _ in range(COUNTS):
+                    until(f"copies asked through {node.name} have as many points", lambda points=points: points.count() == strong.count(),
+                          instead=lambda points=points: (points.count(), strong.count()))
 
     def check_sums(self, collection: str = COLLECTION) -> None:
         def compared() -> list[dict[str, Any]]:
