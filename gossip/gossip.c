@@ -39,8 +39,8 @@ static void hear(struct gossip *g, const struct gossip_input *in, struct gossip_
 static void run_due(struct gossip *g, struct gossip_output *out);
 static uint64_t wake(const struct gossip *g);
 
-struct gossip_timing
-gossip_timing(enum gossip_profile profile)
+static struct gossip_timing
+timing_of(enum gossip_profile profile)
 {
     struct gossip_timing timing = {
         .probe_ns = SECOND,
@@ -74,7 +74,7 @@ gossip_init(struct gossip *gossip, const struct gossip_config *config, uint64_t 
     ASSERT(config->members_max > 0 && config->members_max <= GOSSIP_MEMBERS_MAX);
     memset(gossip, 0, sizeof *gossip);
     gossip->cluster = config->cluster;
-    gossip->timing = gossip_timing(config->profile);
+    gossip->timing = timing_of(config->profile);
     gossip->members_max = config->members_max;
     gossip->no_fallback = config->no_fallback;
     gossip->self = (struct gossip_member){

@@ -252,8 +252,6 @@ struct gossip_output {
     struct gossip_send sends[GOSSIP_SENDS_MAX];
 };
 
-// What the profile's times are.
-struct gossip_timing gossip_timing(enum gossip_profile profile);
 
 // The configuration is ours: it is asserted to be within its limits.
 void gossip_init(struct gossip *gossip, const struct gossip_config *config, uint64_t seed);

@@ -113,8 +113,6 @@ void fanout_part_fail(struct fanout *fanout, struct fanout_part *part, omen_stat
 // Ends it; where somebody still works on it for nothing, they are told while there is room.
 void fanout_flight_drop(struct fanout_turn *turn, uint32_t at, struct fanout_flight *flight);
 void fanout_flight_end(struct fanout *fanout, struct fanout_flight *flight);
-// The token that counts for the row; seq 0: none.
-struct fanout_token fanout_token_for(const struct fanout_request *request, const struct route *row);
 
 // start.c, reply.c, table.c: inputs. The slot of the one request that may have to be looked at now, or NO_SLOT.
 uint32_t fanout_begin(struct fanout_turn *turn);

@@ -79,8 +79,8 @@ front_take(struct front *front, size_t bytes)
 }
 
 // The oldest, which is small, is kept.
-void
-front_rest(struct front *front)
+static void
+drop_blocks(struct front *front)
 {
     while (front->blocks != NULL &&
            (front->blocks->older != NULL || front->blocks->room > BLOCK_BYTES)) {
@@ -94,8 +94,8 @@ front_rest(struct front *front)
 
 // ---- requests ----
 
-struct front_call *
-front_call_new(struct front *front, void *client, const struct rpc_request *request)
+static struct front_call *
+call_new(struct front *front, void *client, const struct rpc_request *request)
 {
     struct front_call *call = mem_alloc_zero(1, sizeof *call);
     if (call == NULL)
@@ -311,7 +311,7 @@ front_turn(struct front *front, const struct fanout_input *in, struct front_call
             .now_ns = front->now_ns, .kind = FANOUT_IN_START, .start = &call->start};
         step(front, &start, call, NULL);
     }
-    front_rest(front);
+    drop_blocks(front);
 }
 
 // ---- inputs ----
@@ -372,7 +372,7 @@ front_request(struct front *front, uint64_t now_ns, void *client, const struct r
     struct omen_error error;
     note_time(front, now_ns);
     ASSERT(front_takes(request->method));
-    struct front_call *call = front_call_new(front, client, request);
+    struct front_call *call = call_new(front, client, request);
     if (call == NULL) {
         struct encode message;
         encode_init(&message, 0);

@@ -127,9 +127,8 @@ struct front {
 // front.c
 void front_turn(struct front *front, const struct fanout_input *in, struct front_call *begun,
                 struct front_lent *lent);
-// Memory that holds until front_rest; NULL: there is none.
+// Memory that holds for this turn; NULL: there is none.
 void *front_take(struct front *front, size_t bytes);
-void front_rest(struct front *front);
 // Once; the call is gone afterwards.
 void front_say(struct front *front, struct front_call *call, const void *answer);
 void front_refuse(struct front *front, struct front_call *call, const struct omen_error *error,
@@ -145,8 +144,6 @@ OMEN_MUST_CHECK omen_status front_items(struct front_call *call, const struct wi
 // Whether a write has to wait for its collection's kind of ids, and which it claims. Where that is known and another one it is refused.
 OMEN_MUST_CHECK omen_status front_claims(const struct front_call *call, uint8_t *kind,
                                          struct omen_error *error);
-struct front_call *front_call_new(struct front *front, void *client,
-                                  const struct rpc_request *request);
 
 // front_keep.c
 void front_let_frame(struct front_call *call);

@@ -58,9 +58,10 @@ flight_place(struct fanout_turn *turn, uint32_t at)
     return oldest;
 }
 
-// A child of a split goes on counting where its parent stopped, so a parent's token holds for it.
-struct fanout_token
-fanout_token_for(const struct fanout_request *request, const struct route *row)
+// The token that counts for the row; seq 0: none. A child of a split goes on counting where its parent stopped, so a parent's token
+// holds for it.
+static struct fanout_token
+token_for(const struct fanout_request *request, const struct route *row)
 {
     struct fanout_token token = {0};
     if (request->start.consistency != FANOUT_SESSION)
@@ -113,7 +114,7 @@ send(struct fanout_turn *turn, uint32_t at, const struct route *row, const struc
     struct fanout *fanout = turn->fanout;
     struct fanout_part *part = &fanout->parts[at];
     struct fanout_request *request = fanout_request_of(fanout, part);
-    const struct fanout_token token = fanout_token_for(request, row);
+    const struct fanout_token token = token_for(request, row);
     struct fanout_flight *flight = flight_place(turn, at);
     *flight = (struct fanout_flight){.attempt = ++request->attempts,
                                      .node = copy->node,

@@ -65,8 +65,8 @@ struct streams_config {
     // Bytes of which none went for so long close a connection as CLOGGED; 0: never.
     uint32_t stall_ms;
     size_t queue_bytes_max; // of one connection, unless stream_limit says otherwise
-    // Of all connections: what has come and was not taken, and what waits to be sent, where it is 64 KiB of one at least. Beyond it, who
-    // has the most is closed as HEAVIEST. 0: any.
+    // Of all connections: what has come and was not taken, and what waits to be sent; each where it is 64 KiB of one connection at least.
+    // Beyond it, who has the most is closed as HEAVIEST. 0: any.
     size_t waiting_bytes_max;
     void *context;
     // accepted_max are there and one more comes: whether one of them was closed for it. NULL: the new one is closed at once.

@@ -102,11 +102,11 @@ void streams_due(struct streams *set, uint64_t at_ns);
 void streams_left(struct streams *set, const uint8_t ip[16]);
 
 // streams_weight_nng.c
-void stream_note_in(
-    struct stream *stream,
-    size_t bytes); // that came and were not taken; from the receive callback, or after it
-void stream_note_out(struct stream *stream, size_t bytes); // that wait to be sent; under the lock
-void streams_lighten(struct streams *set);                 // on the set's thread
+// Bytes that came and were not taken; from the receive callback, or after the last one.
+void stream_note_in(struct stream *stream, size_t bytes);
+// Bytes that wait to be sent; under the stream's lock.
+void stream_note_out(struct stream *stream, size_t bytes);
+void streams_lighten(struct streams *set); // on the set's thread
 
 // stream_in_nng.c
 void stream_receive(struct stream *stream); // under the lock: what comes next is received

@@ -57,6 +57,13 @@ append(struct stream *stream, uint8_t *bytes, size_t count, enum departure depar
     return true;
 }
 
+// What went of the first piece is there until all of it has.
+static void
+note_queue(struct stream *stream)
+{
+    stream_note_out(stream, stream->queued + (stream->first != NULL ? stream->first->sent : 0));
+}
+
 static omen_status
 put(struct stream *stream, uint8_t *bytes, size_t count, enum departure departure)
 {
@@ -74,8 +81,8 @@ put(struct stream *stream, uint8_t *bytes, size_t count, enum departure departur
     }
     if (status == OMEN_OK && departure == NOW && !stream->sending)
         send_next(stream);
-    if (status == OMEN_OK)
-        stream_note_out(stream, stream->queued);
+    if (status == OMEN_OK && (departure == NOW || stream->sending)) // else it is about to leave
+        note_queue(stream);
     lock_release(&stream->lock);
     if (!kept)
         mem_free(bytes);
@@ -100,7 +107,7 @@ stream_send(struct stream *stream)
     lock_acquire(&stream->lock);
     if (!stream->closed && !stream->sending && stream->first != NULL) {
         send_next(stream);
-        stream_note_out(stream, stream->queued);
+        note_queue(stream);
     }
     lock_release(&stream->lock);
 }
@@ -189,7 +196,7 @@ stream_sent(void *argument)
         stream->sending = false;
         forget_sent(stream, went);
         send_next(stream);
-        stream_note_out(stream, stream->queued);
+        note_queue(stream);
     }
     lock_release(&stream->lock);
 }

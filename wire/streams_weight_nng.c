@@ -9,7 +9,7 @@
 #include "wire/stream_nng_int.h"
 
 #define LIGHT_BYTES ((size_t)65536) // weighs nothing
-#define LET_GO_AT_ONCE 64u
+#define LET_GO_AT_ONCE 8u           // then the set's thread has other things to do, too
 
 static void
 note(struct streams *set, _Atomic size_t *noted, size_t bytes)
@@ -44,44 +44,60 @@ weight_of(const struct stream *stream)
            atomic_load_explicit(&stream->waits_out, memory_order_relaxed);
 }
 
-// Of those that are not let go yet; NULL: they weigh no more than they may.
-static struct stream *
-heaviest(const struct streams *set)
+struct heavy {
+    struct stream *stream;
+    size_t weight;
+};
+
+// In descending order; the lightest falls out where there are too many.
+static uint32_t
+add_heavy(struct heavy *list, uint32_t count, struct heavy one)
 {
-    struct stream *most = NULL;
-    size_t weight = 0, all = 0;
+    uint32_t at = count < LET_GO_AT_ONCE ? count : LET_GO_AT_ONCE - 1;
+    if (count == LET_GO_AT_ONCE && list[at].weight >= one.weight)
+        return count;
+    for (; at > 0 && list[at - 1].weight < one.weight; at--)
+        list[at] = list[at - 1];
+    list[at] = one;
+    return count < LET_GO_AT_ONCE ? count + 1 : count;
+}
+
+// Marks and keeps the heaviest, as many as bring the rest within the limit; more remain to be let go where *more says so.
+static uint32_t
+choose(struct streams *set, struct heavy *list, bool *more)
+{
+    size_t all = 0;
+    uint32_t count = 0, chosen = 0;
     for (struct stream *stream = set->live; stream != NULL; stream = stream->next) {
-        const size_t its = stream->let_go ? 0 : weight_of(stream);
-        all += its;
-        if (its > weight) {
-            weight = its;
-            most = stream;
-        }
+        const size_t weight = stream->let_go ? 0 : weight_of(stream);
+        all += weight;
+        if (weight > 0)
+            count = add_heavy(list, count, (struct heavy){stream, weight});
     }
-    return all > set->config.waiting_bytes_max ? most : NULL;
+    for (; chosen < count && all > set->config.waiting_bytes_max; chosen++) {
+        list[chosen].stream->let_go = true;
+        stream_keep(list[chosen].stream);
+        all -= list[chosen].weight;
+    }
+    *more = all > set->config.waiting_bytes_max;
+    return chosen;
 }
 
 // A connection's lock is not taken inside of the set's: they are kept, and closed afterwards.
 void
 streams_lighten(struct streams *set)
 {
-    struct stream *heavy[LET_GO_AT_ONCE];
-    uint32_t count = 0;
+    struct heavy heavy[LET_GO_AT_ONCE];
+    bool more;
     if (!atomic_exchange(&set->heavy, false))
         return;
     lock_acquire(&set->lock);
-    for (struct stream *stream = heaviest(set); stream != NULL; stream = heaviest(set)) {
-        stream->let_go = true;
-        stream_keep(stream);
-        heavy[count++] = stream;
-        if (count == LET_GO_AT_ONCE)
-            break;
-    }
+    const uint32_t count = choose(set, heavy, &more);
     lock_release(&set->lock);
     for (uint32_t i = 0; i < count; i++) {
-        stream_close(heavy[i], STREAM_HEAVIEST); // wakes us
-        stream_release(heavy[i]);
+        stream_close(heavy[i].stream, STREAM_HEAVIEST); // wakes us
+        stream_release(heavy[i].stream);
     }
-    if (count == LET_GO_AT_ONCE)
+    if (more)
         atomic_store(&set->heavy, true);
 }

@@ -255,7 +255,7 @@ class Compacted(BuildsCase):
             load.wait_for(acks=20, searches=5)
             for _ in range(20):
                 self.compact_beside(builder)
-                met = any("event=build.refused" in line and "compacted" in line for line in builder.text)
+                met = any("event=build.refused" in line and "compacted" in line for line in builder.log().splitlines())
                 if met:
                     break
             load.wait_for(acks=20, searches=5)

@@ -124,7 +124,6 @@ class Faults(Replaces):
             load.over.wait(PAUSE_SECONDS - (time.monotonic() - begun))  # a pause is time, and nothing else
             victim.signal(signal.SIGCONT)
             load.wait_for(acks=50, searches=20)
-            self.until_members()
             self.until_whole()
         self.check_all()
 
@@ -211,7 +210,6 @@ class Backups(ClusterCase):
             load.wait_for(acks=100, searches=20)
             victim.signal(signal.SIGCONT)
             load.wait_for(acks=50, searches=20)
-            self.until_members()
             self.until_whole()
         self.check_all()
 

@@ -113,7 +113,6 @@ class Parts(NetworkCase):
                   instead=lambda: asked[0].shards(self.points.name))
             load.wait_for(acks=100, searches=10)
             self.network.heal()
-            self.until_members()
             self.until_whole()
             load.wait_for(acks=50, searches=10)
         self.check_all()

@@ -44,7 +44,6 @@ class Slow(NetworkCase):
             load.wait_for(acks=30, searches=10)
             network.heal()
             self.assertGreater(min(host.lost for host in network.slow()), 0)
-            self.until_members()
             self.until_whole()
             load.wait_for(acks=50, searches=10)
         self.check_all()

@@ -637,6 +637,7 @@ START_TEST(parts_of_messages_may_be_so_much_together_and_one_byte_more_costs_the
     static const size_t sizes[PARTS] = {WEIGHT_MAX / 4, WEIGHT_MAX / 2 + 1, WEIGHT_MAX / 4 - 1};
     struct tcp_client other, light, parts[PARTS];
     world.config.waiting_bytes_max = WEIGHT_MAX;
+    world.config.hello_ms = 600000;
     world_open();
     other = world_connect();
     world_ping(&other);
@@ -669,10 +670,13 @@ START_TEST(answers_that_nobody_reads_cost_as_many_as_leaves_the_rest_within_the_
     enum { DEAF = 24, LEAST = 64 << 10 };
     struct tcp_client deaf[DEAF], other;
     world.config.waiting_bytes_max = WEIGHT_MAX;
-    world.answer_bytes = 8u << 20; // twice of what the kernel's buffers hold
+    world.answer_bytes =
+        8u << 20; // more than the server's buffer in the kernel, 4 MiB, and the client's
     world_open();
     for (uint32_t i = 0; i < DEAF; i++) {
+        static const int small = 65536; // and it does not grow by itself
         deaf[i] = world_connect();
+        ck_assert_int_eq(setsockopt(deaf[i].fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small), 0);
         world_ask(&deaf[i], 1, "docs");
     }
     // Each that stays weighs something, and so no more than so many do.
