@@ -252,7 +252,6 @@ struct gossip_output {
     struct gossip_send sends[GOSSIP_SENDS_MAX];
 };
 
-
 // The configuration is ours: it is asserted to be within its limits.
 void gossip_init(struct gossip *gossip, const struct gossip_config *config, uint64_t seed);
 void gossip_fini(struct gossip *gossip);

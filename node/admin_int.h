@@ -67,8 +67,8 @@ uint32_t admin_roles(uint32_t roles);
 const struct map_node *admin_node_find(struct admin *a, struct wire_text text);
 uint32_t admin_data_nodes(const struct map *map); // that may be given copies
 bool admin_node_lives(const struct admin_view *view, const struct map_node *node);
-bool admin_disk_is_low(const struct admin_view *view,
-                       const struct map_node *node); // as it has said
+// As it has said itself.
+bool admin_disk_is_low(const struct admin_view *view, const struct map_node *node);
 
 // ---- shards (admin_shard.c) ----
 

@@ -222,7 +222,7 @@ node_open_rpc(struct node *node, struct omen_error *error)
         .connections_of_address_max = config->limits.connections_of_address,
         .in_flight_max = config->limits.in_flight,
         .frame_bytes_max = config->limits.frame_bytes,
-        .waiting_bytes_max = (uint64_t)config->limits.waiting_mib << 20,
+        .waiting_mib_max = config->limits.waiting_mib,
         .hello_ms = config->limits.hello_ms,
         .idle_ms = config->limits.idle_ms,
         .context = node,

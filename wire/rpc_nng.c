@@ -27,6 +27,7 @@ fill_in(struct rpc_server_config *config)
         {&config->in_flight_max, RPC_IN_FLIGHT},
         {&config->frame_bytes_max, WIRE_FRAME_BYTES_MAX},
         {&config->answer_bytes_max, 64u << 20},
+        {&config->waiting_mib_max, RPC_WAITING_MIB},
         {&config->hello_ms, RPC_HELLO_MS},
         {&config->idle_ms, RPC_IDLE_MS},
         {&config->stall_ms, 30000},
@@ -36,8 +37,6 @@ fill_in(struct rpc_server_config *config)
     for (uint32_t i = 0; i < sizeof defaults / sizeof defaults[0]; i++)
         if (*defaults[i].value == 0)
             *defaults[i].value = defaults[i].otherwise;
-    if (config->waiting_bytes_max == 0)
-        config->waiting_bytes_max = (uint64_t)RPC_WAITING_MIB << 20;
 }
 
 static void
@@ -95,7 +94,7 @@ rpc_server_open(const struct rpc_server_config *config, struct rpc_server **out,
         .tick_ms = server->config.tick_ms,
         .stall_ms = server->config.stall_ms,
         .queue_bytes_max = server->config.answer_bytes_max,
-        .waiting_bytes_max = server->config.waiting_bytes_max,
+        .waiting_bytes_max = (size_t)server->config.waiting_mib_max << 20,
         .context = server,
         .crowded = make_room,
         .begin = conn_begin,

@@ -65,8 +65,8 @@ struct rpc_server_config {
     uint32_t in_flight_max;    // of a connection: 64
     uint32_t frame_bytes_max;  // of a request: WIRE_FRAME_BYTES_MAX, which is the most
     uint32_t answer_bytes_max; // of all answers that a connection has not read: 64 MiB
-    // Of all connections: parts of messages, and answers that nobody has read: 1 GiB. Beyond it, who has the most of them is closed.
-    uint64_t waiting_bytes_max;
+    // Of all connections: parts of messages, and answers that nobody has read: 1,024. Beyond it, who has the most of them is closed.
+    uint32_t waiting_mib_max;
     // 5,000; of a first message from its first byte, and 1,000 more for each 64 KiB of it.
     uint32_t hello_ms;
     uint32_t idle_ms;  // 300,000

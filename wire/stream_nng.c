@@ -126,7 +126,6 @@ stream_finish(struct stream *stream)
     ASSERT(stream->closed);
     nng_stream *nng = stream->nng;
     stream_drop_queue(stream);
-    stream_note_out(stream, 0);
     stream_note_in(stream, 0);
     stream->nng = NULL;
     stream->set = NULL;

@@ -92,7 +92,6 @@ struct streams {
     _Atomic bool looking;           // a connection looks out for what comes next
     _Atomic uint64_t looks, looks_found;
     _Atomic size_t waiting; // of all connections, as noted
-    _Atomic bool heavy;     // more than may be, perhaps: the set's thread looks
 };
 
 // streams_nng.c

@@ -229,4 +229,5 @@ stream_drop_queue(struct stream *stream)
     }
     stream->last = NULL;
     stream->queued = 0;
+    note_queue(stream);
 }

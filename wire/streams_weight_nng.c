@@ -11,6 +11,12 @@
 #define LIGHT_BYTES ((size_t)65536) // weighs nothing
 #define LET_GO_AT_ONCE 8u           // then the set's thread has other things to do, too
 
+static bool
+is_too_much(const struct streams *set, size_t waiting)
+{
+    return set->config.waiting_bytes_max != 0 && waiting > set->config.waiting_bytes_max;
+}
+
 static void
 note(struct streams *set, _Atomic size_t *noted, size_t bytes)
 {
@@ -20,8 +26,7 @@ note(struct streams *set, _Atomic size_t *noted, size_t bytes)
         return;
     atomic_store_explicit(noted, now, memory_order_relaxed);
     const size_t waiting = atomic_fetch_add(&set->waiting, now - before) + (now - before);
-    if (now > before && set->config.waiting_bytes_max != 0 &&
-        waiting > set->config.waiting_bytes_max && !atomic_exchange(&set->heavy, true))
+    if (now > before && is_too_much(set, waiting))
         timer_wake(set->timer);
 }
 
@@ -62,9 +67,9 @@ add_heavy(struct heavy *list, uint32_t count, struct heavy one)
     return count < LET_GO_AT_ONCE ? count + 1 : count;
 }
 
-// Marks and keeps the heaviest, as many as bring the rest within the limit; more remain to be let go where *more says so.
+// Marks and keeps the heaviest, as many as bring the rest within the limit, or the list has room for.
 static uint32_t
-choose(struct streams *set, struct heavy *list, bool *more)
+choose(struct streams *set, struct heavy *list)
 {
     size_t all = 0;
     uint32_t count = 0, chosen = 0;
@@ -74,12 +79,11 @@ choose(struct streams *set, struct heavy *list, bool *more)
         if (weight > 0)
             count = add_heavy(list, count, (struct heavy){stream, weight});
     }
-    for (; chosen < count && all > set->config.waiting_bytes_max; chosen++) {
+    for (; chosen < count && is_too_much(set, all); chosen++) {
         list[chosen].stream->let_go = true;
         stream_keep(list[chosen].stream);
         all -= list[chosen].weight;
     }
-    *more = all > set->config.waiting_bytes_max;
     return chosen;
 }
 
@@ -88,16 +92,13 @@ void
 streams_lighten(struct streams *set)
 {
     struct heavy heavy[LET_GO_AT_ONCE];
-    bool more;
-    if (!atomic_exchange(&set->heavy, false))
+    if (!is_too_much(set, atomic_load(&set->waiting)))
         return;
     lock_acquire(&set->lock);
-    const uint32_t count = choose(set, heavy, &more);
+    const uint32_t count = choose(set, heavy);
     lock_release(&set->lock);
     for (uint32_t i = 0; i < count; i++) {
-        stream_close(heavy[i].stream, STREAM_HEAVIEST); // wakes us
+        stream_close(heavy[i].stream, STREAM_HEAVIEST); // wakes us, to look again
         stream_release(heavy[i].stream);
     }
-    if (more)
-        atomic_store(&set->heavy, true);
 }

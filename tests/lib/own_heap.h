@@ -4,12 +4,13 @@
 // taken in the child (in clang 14: the C library takes and frees its own around a fork, the sanitizer not).
 #ifndef OMEN_TESTS_OWN_HEAP_H
 #define OMEN_TESTS_OWN_HEAP_H
+#include "base/tsan.h"
 
 // gcc and clang say it in different ways.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if defined(OMEN_UNDER_TSAN) || defined(__SANITIZE_ADDRESS__)
 #define OWN_HEAP 1
 #elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#if __has_feature(address_sanitizer)
 #define OWN_HEAP 1
 #endif
 #endif

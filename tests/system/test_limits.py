@@ -36,11 +36,14 @@ class Limits(NodeCase):
             except RpcError as error:
                 self.assertEqual(error.name, "BUSY")
 
+    def sample(self, series: str) -> float:
+        text = self.first.call("system.metrics")["text"]
+        line = next(line for line in text.splitlines() if line.startswith(series + " "))
+        return float(line.split()[-1])
+
     def metric(self, reason: str) -> float:
         """Of omen_client_refused_total."""
-        text = self.first.call("system.metrics")["text"]
-        line = next(line for line in text.splitlines() if line.startswith(f'omen_client_refused_total{{reason="{reason}"}}'))
-        return float(line.split()[-1])
+        return self.sample(f'omen_client_refused_total{{reason="{reason}"}}')
 
     def client(self, node: Node, key: str = "") -> Client:
         client = Client(node.listen)
@@ -127,20 +130,17 @@ class Limits(NodeCase):
         said = pack([0, 1, "point.upsert", [{"collection": "docs", "vectors": bytes(31 << 19)}]])
         parts = [said[:(15 << 20) - i] for i in range(5)]
 
-        def value(name: str) -> float:
-            return next(float(line.split()[-1]) for line in self.first.call("system.metrics")["text"].splitlines() if line.startswith(name))
-
         def until_waiting(mib: int) -> None:
-            until(f"{mib} MiB wait", lambda: round(value("omen_client_waiting_bytes") / (1 << 20)) == mib)
+            until(f"{mib} MiB wait", lambda: round(self.sample("omen_client_waiting_bytes") / (1 << 20)) == mib)
 
         closed = 'omen_client_connections_closed_total{reason="heaviest"}'
         clients = [self.client(node) for _ in parts]
         for client, part in zip(clients[:4], parts):
             client.send(part)
         until_waiting(60)
-        self.assertEqual(value(closed), 0)
+        self.assertEqual(self.sample(closed), 0)
         clients[4].send(parts[4])
-        until("one is closed", lambda: value(closed) == 1)
+        until("one is closed", lambda: self.sample(closed) == 1)
         until_waiting(60)
         with self.assertRaises(ConnectionError):
             clients[0].hear()

@@ -617,7 +617,8 @@ END_TEST
 
 // ---- what waits in all connections together ----
 
-#define WEIGHT_MAX ((size_t)1 << 20)
+#define WEIGHT_MIB_MAX 1u
+#define WEIGHT_MAX ((size_t)WEIGHT_MIB_MAX << 20)
 
 // So many bytes of a message of 8 MiB; `first`: from its beginning.
 static void
@@ -636,7 +637,7 @@ START_TEST(parts_of_messages_may_be_so_much_together_and_one_byte_more_costs_the
     enum { PARTS = 3 };
     static const size_t sizes[PARTS] = {WEIGHT_MAX / 4, WEIGHT_MAX / 2 + 1, WEIGHT_MAX / 4 - 1};
     struct tcp_client other, light, parts[PARTS];
-    world.config.waiting_bytes_max = WEIGHT_MAX;
+    world.config.waiting_mib_max = WEIGHT_MIB_MAX;
     world.config.hello_ms = 600000;
     world_open();
     other = world_connect();
@@ -669,7 +670,7 @@ START_TEST(answers_that_nobody_reads_cost_as_many_as_leaves_the_rest_within_the_
 {
     enum { DEAF = 24, LEAST = 64 << 10 };
     struct tcp_client deaf[DEAF], other;
-    world.config.waiting_bytes_max = WEIGHT_MAX;
+    world.config.waiting_mib_max = WEIGHT_MIB_MAX;
     world.answer_bytes =
         8u << 20; // more than the server's buffer in the kernel, 4 MiB, and the client's
     world_open();
